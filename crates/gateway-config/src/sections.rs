@@ -1,0 +1,15 @@
+//! The sections of `gateway_config.json`.
+
+mod auth;
+mod credentials;
+mod limits;
+mod observe;
+mod server;
+mod work;
+
+pub use auth::Auth;
+pub use credentials::{Algorithm, ApiKey, SigningKey};
+pub use limits::Limits;
+pub use observe::{LogFormat, Logging, Telemetry};
+pub use server::{Cors, Redis, Server};
+pub use work::{Cluster, Delivery, Processing};

@@ -1,0 +1,64 @@
+//! Where the gateway listens, who may call it from a browser, and where Redis is.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::secret::Secret;
+use crate::section::section;
+
+section! {
+    /// Listeners and the threads behind them.
+    pub struct Server {
+        /// Address that all listeners bind to.
+        "host" => host: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        /// Port for clients over WebSocket; 0 takes a free one.
+        "websocket_port" => websocket_port: u16 = 8080, 0..=65_535;
+        /// Port of the HTTP API; 0 takes a free one.
+        "http_port" => http_port: u16 = 8081, 0..=65_535;
+        /// Port of gRPC for back ends and other nodes; 0 takes a free one.
+        "grpc_port" => grpc_port: u16 = 8082, 0..=65_535;
+        /// Threads that serve connections; 0 is one per core.
+        "worker_threads" => worker_threads: usize = 0, 0..=1_024;
+        /// Most client connections at once; 0 is as many as the limit of open files allows.
+        "max_connections" => max_connections: usize = 0, 0..=100_000_000;
+        /// TLS on the client listeners. Not available in this version: starting is refused.
+        "ssl_enabled" => ssl_enabled: bool = false;
+        /// Certificate chain, PEM.
+        "ssl_cert_path" => ssl_cert_path: Option<PathBuf> = None;
+        /// Private key of the certificate, PEM.
+        "ssl_key_path" => ssl_key_path: Option<PathBuf> = None;
+        /// Sends small segments at once (TCP_NODELAY).
+        "tcp_nodelay" => tcp_nodelay: bool = true;
+        /// Idle time before TCP keep-alive probes; 0 sends none.
+        "tcp_keepalive_seconds" => tcp_keepalive: Duration = Duration::from_secs(60), 0..=32_767;
+        /// An address of its own for `/metrics`, `/livez` and `/readyz`, which then leave the HTTP port.
+        "metrics_address" => metrics_address: Option<SocketAddr> = None;
+    }
+}
+
+section! {
+    /// Browsers of other origins at the HTTP API (Fetch standard, CORS).
+    pub struct Cors {
+        /// Origins that may call, as in `https://chat.example.com`; `*` is any, an empty list none.
+        "allowed_origins" => allowed_origins: Vec<String> = Vec::new();
+        /// How long a browser may keep the answer to a preflight request.
+        "max_age_seconds" => max_age: Duration = Duration::from_secs(600), 0..=86_400;
+    }
+}
+
+section! {
+    /// The Redis server. Not available in this version: with `storage` `redis` starting is refused.
+    pub struct Redis {
+        /// Host name or address. `REDIS_HOST` sets it too.
+        "host" => host: String = "127.0.0.1".to_owned();
+        /// Port. `REDIS_PORT` sets it too.
+        "port" => port: u16 = 6379, 1..=65_535;
+        /// Password; empty is none. `REDIS_PASSWORD` sets it too.
+        "password" => password: Option<Secret> = None;
+        /// Number of the database.
+        "db" => db: u32 = 0, 0..=65_535;
+        /// Connections kept open.
+        "pool_size" => pool_size: u32 = 10, 1..=1_024;
+    }
+}

@@ -1,0 +1,48 @@
+//! Pushes, handlers of an embedding program, and the cluster.
+
+use std::time::Duration;
+
+use crate::secret::Secret;
+use crate::section::section;
+
+section! {
+    /// Pushes and their acknowledgement.
+    pub struct Delivery {
+        /// Time that a device has to acknowledge a push; then it goes to the offline box.
+        "push_ack_timeout_ms" => push_ack_timeout: Duration = Duration::from_secs(10), 100..=600_000;
+        /// How long a `push_id` is remembered, so that the same push is made once.
+        "dedup_window_seconds" => dedup_window: Duration = Duration::from_secs(120), 1..=86_400;
+        /// Most `push_id`s remembered; past it the oldest are forgotten.
+        "dedup_entries" => dedup_entries: usize = 65_536, 1..=16_777_216;
+        /// Pushes of one session that may be unacknowledged; more are answered `slow`.
+        "pending_per_session" => pending_per_session: usize = 1_000, 1..=1_000_000;
+        /// Time that the message service has to give a new session its offline box.
+        "catch_up_timeout_ms" => catch_up_timeout: Duration = Duration::from_secs(3), 100..=60_000;
+        /// New pushes that wait for a session while its offline box is fetched.
+        "catch_up_buffer" => catch_up_buffer: usize = 256, 1..=65_536;
+    }
+}
+
+section! {
+    /// Bounds on the handlers that an embedding program registers.
+    pub struct Processing {
+        /// Handlers that run at once.
+        "max_concurrent_tasks" => max_concurrent_tasks: usize = 1_000, 1..=1_000_000;
+        /// Commands that wait for a handler; more get 503.
+        "task_queue_size" => task_queue_size: usize = 10_000, 0..=10_000_000;
+        /// Time that a handler has, waiting included; then 504.
+        "task_timeout_ms" => task_timeout: Duration = Duration::from_secs(5), 1..=600_000;
+    }
+}
+
+section! {
+    /// This node among others.
+    pub struct Cluster {
+        /// Name of this node, unique in the cluster; left out, one is made at start.
+        "node_id" => node_id: Option<String> = None;
+        /// `host:port` at which other nodes reach this node's gRPC listener.
+        "advertise_address" => advertise_address: Option<String> = None;
+        /// What nodes know each other by; the same on all.
+        "secret" => secret: Option<Secret> = None;
+    }
+}

@@ -1,0 +1,198 @@
+//! A back end whose lanes do what a test tells them, without sockets.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use gateway_codec::proto::backend::{CommandReply, CommandRequest};
+use prost::Message;
+use tokio::time::Instant;
+
+use crate::backend::{Backend, EndpointId, Lane, Outcome, Outgoing, Rejected};
+use crate::error::RouterError;
+use crate::flow::call::{Call, RepeatPace};
+use crate::flow::{CallLimits, Flow, Parcel};
+
+pub(super) type Pending = Pin<Box<dyn Future<Output = Result<Box<CommandReply>, RouterError>> + Send>>;
+
+/// What a lane saw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    Submitted { seq: u32, lane: u32 },
+    Ended { seq: u32 },
+}
+
+pub(super) struct Script {
+    lanes: Vec<Arc<ScriptLane>>,
+    turn: AtomicUsize,
+    log: Arc<Mutex<Vec<Event>>>,
+}
+
+struct ScriptLane {
+    id: u32,
+    next: AtomicU64,
+    held: Mutex<BTreeMap<u64, (u32, Outgoing)>>,
+    log: Arc<Mutex<Vec<Event>>>,
+}
+
+impl Script {
+    pub(super) fn new(lanes: u32) -> Arc<Self> {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let lane = |id| {
+            let (next, held) = (AtomicU64::new(0), Mutex::default());
+            Arc::new(ScriptLane {
+                id,
+                next,
+                held,
+                log: log.clone(),
+            })
+        };
+        Arc::new(Self {
+            lanes: (0..lanes).map(lane).collect(),
+            turn: AtomicUsize::new(0),
+            log: log.clone(),
+        })
+    }
+
+    /// Every submission so far: sequence number and lane.
+    pub(super) fn submitted(&self) -> Vec<(u32, u32)> {
+        let submitted = |event: &Event| match *event {
+            Event::Submitted { seq, lane } => Some((seq, lane)),
+            Event::Ended { .. } => None,
+        };
+        self.log.lock().unwrap().iter().filter_map(submitted).collect()
+    }
+
+    pub(super) fn log(&self) -> Vec<Event> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// The sequence numbers that lanes hold, by lane and order of submission.
+    pub(super) fn held_seqs(&self) -> Vec<u32> {
+        let seqs = |lane: &Arc<ScriptLane>| {
+            lane.held
+                .lock()
+                .unwrap()
+                .values()
+                .map(|(seq, _)| *seq)
+                .collect::<Vec<_>>()
+        };
+        self.lanes.iter().flat_map(seqs).collect()
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.held_seqs().len()
+    }
+
+    pub(super) fn take(&self, seq: u32) -> Option<Outgoing> {
+        for lane in &self.lanes {
+            let mut held = lane.held.lock().unwrap();
+            let number = held
+                .iter()
+                .find(|(_, (held, _))| *held == seq)
+                .map(|(number, _)| *number);
+            if let Some((seq, outgoing)) = number.and_then(|number| held.remove(&number)) {
+                self.log.lock().unwrap().push(Event::Ended { seq });
+                return Some(outgoing);
+            }
+        }
+        None
+    }
+
+    pub(super) fn finish(&self, seq: u32, outcome: Outcome) {
+        self.take(seq).expect("submitted").done.finish(outcome);
+    }
+
+    /// Fails all that a lane holds, in order.
+    pub(super) fn break_lane(&self, lane: u32, written: bool) {
+        let all = std::mem::take(&mut *self.lanes[lane as usize].held.lock().unwrap());
+        for seq in all.values().map(|(seq, _)| *seq) {
+            self.log.lock().unwrap().push(Event::Ended { seq });
+        }
+        for (_, (_, outgoing)) in all {
+            let error = RouterError::Disconnected;
+            outgoing.done.finish(if written {
+                Outcome::Lost(error)
+            } else {
+                Outcome::NeverLeft(error)
+            });
+        }
+    }
+}
+
+impl Backend for Script {
+    fn lane(&self, avoid: Option<EndpointId>) -> Result<Arc<dyn Lane>, RouterError> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let fits: Vec<_> = self
+            .lanes
+            .iter()
+            .filter(|lane| Some(EndpointId(lane.id)) != avoid)
+            .collect();
+        let fits = if fits.is_empty() {
+            self.lanes.iter().collect()
+        } else {
+            fits
+        };
+        match fits.len() {
+            0 => Err(RouterError::NoEndpoint),
+            count => Ok(fits[turn % count].clone()),
+        }
+    }
+}
+
+impl Lane for ScriptLane {
+    fn endpoint(&self) -> EndpointId {
+        EndpointId(self.id)
+    }
+
+    fn submit(&self, command: Outgoing) -> Result<u64, Rejected> {
+        let seq = CommandRequest::decode(command.request.clone()).unwrap().seq;
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        self.log
+            .lock()
+            .unwrap()
+            .push(Event::Submitted { seq, lane: self.id });
+        self.held.lock().unwrap().insert(number, (seq, command));
+        Ok(number)
+    }
+
+    fn cancel(&self, number: u64) {
+        if let Some((seq, _)) = self.held.lock().unwrap().remove(&number) {
+            self.log.lock().unwrap().push(Event::Ended { seq });
+        }
+    }
+}
+
+/// Calls with sequence number `seq`; repeats come without a pause.
+pub(super) fn call(flow: &Flow, script: &Arc<Script>, service: u32, seq: u32, limits: CallLimits) -> Pending {
+    let request = CommandRequest {
+        seq,
+        ..Default::default()
+    }
+    .encode_to_vec()
+    .into();
+    let parcel = Parcel {
+        request,
+        deadline: Instant::now() + limits.timeout,
+    };
+    let pace = RepeatPace {
+        base: Duration::ZERO,
+        cap: Duration::ZERO,
+    };
+    let call = Call::place(flow, service, script.clone(), parcel, limits, pace);
+    Box::pin(call.run(|| {}))
+}
+
+pub(super) fn reply(code: u32) -> Box<CommandReply> {
+    Box::new(CommandReply {
+        code,
+        ..Default::default()
+    })
+}
+
+pub(super) fn with_waker<T>(work: impl FnOnce(&mut Context<'_>) -> T) -> T {
+    work(&mut Context::from_waker(Waker::noop()))
+}

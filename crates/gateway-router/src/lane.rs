@@ -1,0 +1,271 @@
+//! The gRPC lane: one bidirectional stream from one worker to one endpoint.
+//!
+//! Commands wait in a queue; when the connection wants data, what has gathered leaves as one batch, without any
+//! delay timer. Correlation numbers tie replies to commands. A broken stream fails everything on it in the order in
+//! which it was submitted: what was never written is safe to repeat, what was written is lost. The lane then waits
+//! for the next command and connects again, with jittered back-off.
+//!
+//! A lane's task, and its connection, live on the runtime that its commands come from, so that a command never
+//! changes threads on its way. The lane ends with that runtime.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use gateway_codec::proto::backend::Reply;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::backend::{EndpointId, Lane, Outcome, Outgoing, Rejected};
+use crate::endpoint::Endpoint;
+use crate::error::RouterError;
+use crate::flow::Completion;
+use crate::lane::wire::{RawBatch, RawCommand};
+use crate::telemetry::Telemetry;
+
+pub(crate) mod task;
+pub(crate) mod wire;
+
+/// Commands in one batch.
+const BATCH_COMMANDS: usize = 256;
+/// A batch ends before the command that would bring it over this; a larger command travels alone. Keeps batches far
+/// below the 4 MiB that gRPC servers take by default.
+const BATCH_BYTES: usize = 512 * 1024;
+/// Bytes that may wait in one lane's queue before it refuses more.
+const QUEUE_BYTES: usize = 32 * 1024 * 1024;
+
+/// A lane to one endpoint.
+pub(crate) struct GrpcLane {
+    endpoint: Arc<Endpoint>,
+    telemetry: Arc<Telemetry>,
+    inner: Mutex<Inner>,
+    /// There is something to connect for.
+    work: Notify,
+}
+
+struct Inner {
+    state: State,
+    /// Number of the stream that may take from the queue; an older one that is still polled gets nothing.
+    stream: u64,
+    next: u64,
+    queue: VecDeque<Queued>,
+    queue_bytes: usize,
+    pending: HashMap<u64, Pending>,
+    /// The stream's, while it waits for commands.
+    waker: Option<Waker>,
+}
+
+#[derive(PartialEq, Eq)]
+enum State {
+    Open,
+    /// Its commands are being failed: a newer one must not overtake them.
+    Failing,
+    Closed,
+}
+
+struct Queued {
+    number: u64,
+    deadline: Instant,
+    request: bytes::Bytes,
+}
+
+struct Pending {
+    done: Completion,
+    written: bool,
+}
+
+impl GrpcLane {
+    pub(crate) fn new(endpoint: Arc<Endpoint>, telemetry: Arc<Telemetry>) -> Self {
+        let inner = Inner {
+            state: State::Open,
+            stream: 0,
+            next: 0,
+            queue: VecDeque::new(),
+            queue_bytes: 0,
+            pending: HashMap::new(),
+            waker: None,
+        };
+        Self {
+            endpoint,
+            telemetry,
+            inner: Mutex::new(inner),
+            work: Notify::new(),
+        }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.inner().state == State::Closed
+    }
+
+    /// Waits until a command is queued.
+    async fn work(&self) {
+        loop {
+            let notified = self.work.notified();
+            if !self.inner().queue.is_empty() {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Commands that were submitted and are neither answered nor cancelled.
+    pub(crate) fn pending(&self) -> usize {
+        self.inner().pending.len()
+    }
+
+    /// The next batch for stream number `stream`; `None` if that one is over.
+    fn poll_batch(&self, stream: u64, cx: &mut Context<'_>) -> Poll<Option<RawBatch>> {
+        let mut guard = self.inner();
+        let inner = &mut *guard;
+        if inner.stream != stream || inner.state == State::Closed {
+            return Poll::Ready(None);
+        }
+        let now = Instant::now();
+        let mut commands = Vec::new();
+        let mut bytes = 0;
+        while let Some(next) = inner.queue.front() {
+            let size = next.request.len();
+            if commands.len() == BATCH_COMMANDS || (bytes + size > BATCH_BYTES && !commands.is_empty()) {
+                break;
+            }
+            let Some(next) = inner.queue.pop_front() else {
+                break;
+            };
+            inner.queue_bytes -= size;
+            // Cancelled, or out of time: its caller is about to say so.
+            let Some(pending) = inner.pending.get_mut(&next.number) else {
+                continue;
+            };
+            let left = next.deadline.saturating_duration_since(now);
+            if left.is_zero() {
+                continue;
+            }
+            pending.written = true;
+            bytes += size;
+            if commands.is_empty() {
+                commands.reserve_exact(BATCH_COMMANDS.min(inner.queue.len() + 1));
+            }
+            commands.push(RawCommand {
+                correlation_id: next.number,
+                timeout_ms: u32::try_from(left.as_millis()).unwrap_or(u32::MAX).max(1),
+                request: next.request,
+            });
+        }
+        if commands.is_empty() {
+            inner.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        drop(guard);
+        self.telemetry.batch.record(commands.len() as f64);
+        Poll::Ready(Some(RawBatch { commands }))
+    }
+
+    /// Finishes the commands that these replies belong to.
+    fn answered(&self, replies: Vec<Reply>) {
+        let mut done = Vec::with_capacity(replies.len());
+        {
+            let mut inner = self.inner();
+            for reply in replies {
+                match inner.pending.remove(&reply.correlation_id) {
+                    Some(pending) => done.push((pending.done, reply.reply)),
+                    None => self.telemetry.unclaimed.increment(1),
+                }
+            }
+        }
+        // After the lock: a completion takes its flow's lock, and a flow submits under its own.
+        for (completion, reply) in done {
+            completion.finish(match reply {
+                Some(reply) => Outcome::Reply(Box::new(reply)),
+                None => Outcome::Failed(RouterError::BadReply),
+            });
+        }
+    }
+
+    /// The stream is over: fails all that is on the lane, in order, and then is in state `after`.
+    fn fail_all(&self, error: &RouterError, after: State) {
+        let (mut failed, waker) = {
+            let mut inner = self.inner();
+            inner.stream += 1;
+            inner.state = State::Failing;
+            inner.queue = VecDeque::new();
+            inner.queue_bytes = 0;
+            let failed: Vec<_> = std::mem::take(&mut inner.pending).into_iter().collect();
+            (failed, inner.waker.take())
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        failed.sort_unstable_by_key(|(number, _)| *number);
+        for (_, pending) in failed {
+            pending.done.finish(if pending.written {
+                Outcome::Lost(error.clone())
+            } else {
+                Outcome::NeverLeft(error.clone())
+            });
+        }
+        self.inner().state = after;
+    }
+}
+
+impl Lane for GrpcLane {
+    fn endpoint(&self) -> EndpointId {
+        self.endpoint.id
+    }
+
+    fn submit(&self, command: Outgoing) -> Result<u64, Rejected> {
+        let mut inner = self.inner();
+        if inner.state != State::Open {
+            return Err(Rejected::NotReady);
+        }
+        let size = command.request.len();
+        if inner.queue_bytes + size > QUEUE_BYTES && !inner.queue.is_empty() {
+            return Err(Rejected::Full);
+        }
+        let number = inner.next;
+        inner.next += 1;
+        inner.queue_bytes += size;
+        inner.queue.push_back(Queued {
+            number,
+            deadline: command.deadline,
+            request: command.request,
+        });
+        inner.pending.insert(
+            number,
+            Pending {
+                done: command.done,
+                written: false,
+            },
+        );
+        let waker = inner.waker.take();
+        let first = inner.queue.len() == 1;
+        drop(inner);
+        match waker {
+            Some(waker) => waker.wake(),
+            None if first => self.work.notify_one(),
+            None => {}
+        }
+        Ok(number)
+    }
+
+    fn cancel(&self, number: u64) {
+        let mut guard = self.inner();
+        let inner = &mut *guard;
+        // Its completion holds the flow, not the other way round: dropping it under this lock is safe.
+        let Some(pending) = inner.pending.remove(&number) else {
+            return;
+        };
+        if !pending.written
+            && let Ok(at) = inner.queue.binary_search_by_key(&number, |queued| queued.number)
+        {
+            let request = std::mem::take(&mut inner.queue[at].request);
+            inner.queue_bytes -= request.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
