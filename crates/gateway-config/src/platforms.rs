@@ -119,7 +119,7 @@ fn check(policy: &DevicePolicy, place: &Place, value: &Value, reading: &mut Read
 }
 
 impl Default for Platforms {
-    /// The sample of the requirement, and `admin`: one device, a second one refused, only for the role `admin`.
+    /// The sample of the requirement, and `admin`: one device, the newest, only for the role `admin`.
     fn default() -> Self {
         let several = |most, hours: u64, notify_on_new_login| DevicePolicy {
             allow_multiple_devices: true,
@@ -135,7 +135,7 @@ impl Default for Platforms {
             ..DevicePolicy::default()
         };
         let admin = DevicePolicy {
-            max_devices: NonZeroU32::new(1),
+            kick_existing_on_login: true,
             session_timeout: half_an_hour,
             required_role: Some("admin".to_owned()),
             ..DevicePolicy::default()

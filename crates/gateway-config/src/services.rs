@@ -35,6 +35,12 @@ pub struct ServiceName(Arc<str>);
 pub struct ServiceNameError;
 
 impl ServiceName {
+    /// The service that knows users and passwords.
+    #[must_use]
+    pub fn user() -> Self {
+        Self("user".into())
+    }
+
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use gateway_codec::proto::backend::{CommandReply, CommandRequest};
-use gateway_config::{Routing, Service as ServiceConfig, ServiceName};
+use gateway_config::{LocalHandler, Routing, Service as ServiceConfig, ServiceName};
 use prost::Message as _;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
@@ -153,6 +153,15 @@ impl Router {
     #[must_use]
     pub fn route(&self, cmd_id: u32) -> Option<Arc<Route>> {
         self.table.load().get(cmd_id).cloned()
+    }
+
+    /// The lowest command that a handler of the gateway's own answers, and its route.
+    #[must_use]
+    pub fn local_route(&self, handler: LocalHandler) -> Option<(u32, Arc<Route>)> {
+        self.table
+            .load()
+            .local(handler)
+            .map(|(cmd_id, route)| (cmd_id, route.clone()))
     }
 
     /// Swaps the route table whole. Calls under way keep their limits.

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway_config::{Handler, RouteRule, Routing, Sensitivity};
+use gateway_config::{Handler, LocalHandler, RouteRule, Routing, Sensitivity};
 
 use crate::flow::CallLimits;
 
@@ -86,6 +86,17 @@ impl RouteTable {
                 .map(|(first, (last, route))| (first, last, route))
                 .collect(),
         }
+    }
+
+    /// The lowest command with an exact route to a handler of the gateway's own, and that route.
+    #[must_use]
+    pub fn local(&self, handler: LocalHandler) -> Option<(u32, &Arc<Route>)> {
+        let answers = |route: &Arc<Route>| route.handler == Handler::Local(handler);
+        self.exact
+            .iter()
+            .filter(|(_, route)| answers(route))
+            .map(|(cmd_id, route)| (*cmd_id, route))
+            .min_by_key(|(cmd_id, _)| *cmd_id)
     }
 
     /// The route of a command, if there is one.

@@ -1,0 +1,251 @@
+//! Coming back by itself: when, how soon, and as whom.
+//!
+//! Back-off with full jitter (a random wait between nothing and a bound that doubles), because a gateway that
+//! restarts must not be met by all its clients at once. Close codes that say "stay away" are obeyed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::builder::Credentials;
+use crate::event::{Event, EventQueue};
+use crate::{Builder, Client, ClientError, Ended, Events, Reply};
+
+/// How to wait between attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReconnectPolicy {
+    /// Bound of the first wait.
+    pub base: Duration,
+    /// Bound of every wait.
+    pub cap: Duration,
+    /// Failed attempts in a row after which it is given up; `None` is never.
+    pub attempts: Option<u32>,
+}
+
+impl Default for ReconnectPolicy {
+    /// 500 ms, doubling to 30 s, without end.
+    fn default() -> Self {
+        Self {
+            base: Duration::from_millis(500),
+            cap: Duration::from_secs(30),
+            attempts: None,
+        }
+    }
+}
+
+impl ReconnectPolicy {
+    /// The wait before an attempt, counted from 0: `random` (any number) chooses evenly between zero and
+    /// `min(cap, base · 2^attempt)`, both included.
+    #[must_use]
+    pub fn delay(&self, attempt: u32, random: u64) -> Duration {
+        let bound = self
+            .base
+            .saturating_mul(2u32.saturating_pow(attempt))
+            .min(self.cap);
+        let nanos = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
+        Duration::from_nanos(nanos.checked_add(1).map_or(random, |span| random % span))
+    }
+
+    fn is_spent(&self, attempts: u32) -> bool {
+        self.attempts.is_some_and(|most| attempts >= most)
+    }
+}
+
+#[derive(Clone)]
+enum State {
+    Connected(Client),
+    Away,
+    Over(Ended),
+}
+
+/// A client that comes back after a lost connection and binds again by its tokens. Its events go on over all
+/// connections; commands that were under way when one was lost end with [`ClientError::Closed`], since nobody knows
+/// whether they were carried out. Closed when dropped.
+pub struct Persistent {
+    state: watch::Receiver<State>,
+    events: Arc<EventQueue>,
+    stop: CancellationToken,
+    _stops_when_dropped: DropGuard,
+}
+
+impl Persistent {
+    /// Makes the first connection, whose failure is an error like any other, and keeps it from then on.
+    ///
+    /// # Errors
+    /// As [`Builder::connect`].
+    pub async fn connect(builder: Builder, policy: ReconnectPolicy) -> Result<Self, ClientError> {
+        let events = builder.events_queue();
+        let first = builder
+            .connect_into(builder.credentials(), Arc::clone(&events), false)
+            .await?;
+        let (sender, state) = watch::channel(State::Connected(first.clone()));
+        let stop = CancellationToken::new();
+        let guard = stop.clone().drop_guard();
+        // Waited for through `state`, ended by `stop`.
+        tokio::spawn(keep(
+            builder,
+            policy,
+            first,
+            Arc::clone(&events),
+            sender,
+            stop.clone(),
+        ));
+        Ok(Self {
+            state,
+            events,
+            stop,
+            _stops_when_dropped: guard,
+        })
+    }
+
+    /// The connection of this moment, waited for while there is none.
+    ///
+    /// # Errors
+    /// [`ClientError::Closed`] once it has been given up.
+    pub async fn client(&self) -> Result<Client, ClientError> {
+        let mut state = self.state.clone();
+        let there = state.wait_for(|state| !matches!(state, State::Away)).await;
+        match there.as_deref() {
+            Ok(State::Connected(client)) => Ok(client.clone()),
+            Ok(State::Over(ended)) => Err(ClientError::Closed(ended.clone())),
+            Ok(State::Away) | Err(_) => Err(ClientError::Closed(Ended::lost("given up"))),
+        }
+    }
+
+    /// [`Client::command`] on the connection of this moment. Not repeated when that is lost.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn command(&self, cmd_id: u32, data: Value) -> Result<Reply, ClientError> {
+        self.client().await?.command(cmd_id, data).await
+    }
+
+    /// The events of all connections, with [`Event::Returned`] between them.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        Events::new(Arc::clone(&self.events))
+    }
+
+    /// Waits until it has been given up: a close code that says so, attempts spent, credentials refused.
+    pub async fn closed(&self) -> Ended {
+        let mut state = self.state.clone();
+        let over = state.wait_for(|state| matches!(state, State::Over(_))).await;
+        match over.as_deref() {
+            Ok(State::Over(ended)) => ended.clone(),
+            _ => Ended::lost("given up"),
+        }
+    }
+
+    /// Closes for good and waits for the closing handshake.
+    pub async fn close(self) -> Ended {
+        self.stop.cancel();
+        self.closed().await
+    }
+}
+
+async fn keep(
+    builder: Builder,
+    policy: ReconnectPolicy,
+    first: Client,
+    events: Arc<EventQueue>,
+    state: watch::Sender<State>,
+    stop: CancellationToken,
+) {
+    let mut client = first;
+    let over = loop {
+        let ended = tokio::select! {
+            ended = client.closed() => ended,
+            () = stop.cancelled() => break client.close().await,
+        };
+        if !ended.may_reconnect() {
+            break ended;
+        }
+        state.send_replace(State::Away);
+        let credentials = client
+            .tokens()
+            .map_or_else(|| builder.credentials().clone(), Credentials::Known);
+        let returning = come_back(&builder, &policy, &credentials, &events, &ended);
+        client = tokio::select! {
+            back = returning => match back {
+                Some(back) => back,
+                None => break ended,
+            },
+            () = stop.cancelled() => break ended,
+        };
+        events.offer(Event::Returned, None);
+        state.send_replace(State::Connected(client.clone()));
+    };
+    state.send_replace(State::Over(over));
+    events.finish();
+}
+
+/// Tries until it works; `None` when it is to be given up.
+async fn come_back(
+    builder: &Builder,
+    policy: &ReconnectPolicy,
+    credentials: &Credentials,
+    events: &Arc<EventQueue>,
+    ended: &Ended,
+) -> Option<Client> {
+    let mut at_least = ended.retry_after.unwrap_or_default();
+    let mut attempt = 0;
+    while !policy.is_spent(attempt) {
+        // Without random bytes the whole bound is waited: slow, but no stampede that this client could help.
+        let random = getrandom::u64().unwrap_or(u64::MAX);
+        sleep(at_least + policy.delay(attempt, random)).await;
+        match builder.connect_into(credentials, Arc::clone(events), false).await {
+            Ok(client) => return Some(client),
+            Err(error) if error.is_retryable() => {
+                tracing::debug!(%error, attempt, "not back yet");
+                at_least = match error {
+                    ClientError::Refused { retry_after, .. } => retry_after.unwrap_or_default(),
+                    _ => Duration::ZERO,
+                };
+            }
+            Err(error) => {
+                tracing::warn!(%error, "not coming back");
+                return None;
+            }
+        }
+        attempt += 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wait_is_anything_up_to_a_bound_that_doubles_to_the_cap() {
+        let policy = ReconnectPolicy::default();
+        let bound = |attempt| {
+            (0..1_000u64)
+                .map(|n| policy.delay(attempt, n.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
+                .max()
+                .unwrap()
+        };
+        assert!((450..=500).contains(&bound(0).as_millis()), "{:?}", bound(0));
+        assert!((1_800..=2_000).contains(&bound(2).as_millis()), "{:?}", bound(2));
+        assert!(
+            (27_000..=30_000).contains(&bound(40).as_millis()),
+            "{:?}",
+            bound(40)
+        );
+        assert_eq!(policy.delay(7, 0), Duration::ZERO);
+    }
+
+    #[test]
+    fn attempts_are_counted() {
+        let policy = ReconnectPolicy {
+            attempts: Some(2),
+            ..ReconnectPolicy::default()
+        };
+        assert!(!policy.is_spent(1) && policy.is_spent(2));
+        assert!(!ReconnectPolicy::default().is_spent(u32::MAX));
+    }
+}

@@ -1,0 +1,8 @@
+//! The client against a gateway of a few lines, which says exactly what a test wants said.
+#![expect(clippy::unwrap_used, reason = "test helpers: a panic is the failure wanted")]
+
+mod commands;
+mod connecting;
+mod events;
+mod returning;
+mod stub;

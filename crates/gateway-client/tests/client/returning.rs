@@ -1,0 +1,107 @@
+//! Coming back by itself, and staying away when told to.
+
+use std::time::Duration;
+
+use gateway_client::{Client, ClientError, Event, Persistent, ReconnectPolicy};
+use serde_json::{Value, json};
+
+use crate::stub::{Peer, Stub, push, reply};
+
+const POLICY: ReconnectPolicy = ReconnectPolicy {
+    base: Duration::from_millis(10),
+    cap: Duration::from_millis(20),
+    attempts: Some(5),
+};
+
+fn tokens(access: &str, refresh: &str) -> Value {
+    json!({ "token": access, "refresh_token": refresh, "expires_in": 60, "user_info": {} })
+}
+
+async fn connected(stub: &Stub) -> (Persistent, Peer) {
+    let builder = Client::builder(&stub.url())
+        .login("bob", "password")
+        .device("pixel", "android");
+    let gateway = async {
+        let mut peer = stub.accept(false).await;
+        peer.answer(tokens("a1", "r1")).await;
+        peer
+    };
+    let (client, peer) = tokio::join!(Persistent::connect(builder, POLICY), gateway);
+    (client.unwrap(), peer)
+}
+
+#[tokio::test]
+async fn a_lost_connection_is_made_again_and_bound_by_the_token() {
+    let stub = Stub::start().await;
+    let (client, peer) = connected(&stub).await;
+    drop(peer);
+    let mut peer = stub.accept(false).await;
+    let request = peer.answer(json!({ "valid": true })).await;
+    assert_eq!(
+        (&request["cmd_id"], &request["data"]["token"]),
+        (&json!(1002), &json!("a1"))
+    );
+    peer.say(push("p1")).await;
+    let mut events = client.events();
+    let mut returned = false;
+    loop {
+        match events.next().await.unwrap() {
+            Event::Returned => returned = true,
+            Event::Push(push) => break assert_eq!(push.push_id, "p1"),
+            _ => {}
+        }
+    }
+    // The push may come a moment before the return is told.
+    assert!(returned || matches!(events.next().await, Some(Event::Returned)));
+    // First the acknowledgement, then the command.
+    assert_eq!(peer.request().await["cmd_id"], 5006);
+    let (answer, _) = tokio::join!(client.command(1, json!({})), peer.answer(json!({})));
+    assert_eq!(answer.unwrap().code, 200);
+}
+
+#[tokio::test]
+async fn an_expired_token_is_refreshed_on_the_way_back() {
+    let stub = Stub::start().await;
+    let (client, peer) = connected(&stub).await;
+    drop(peer);
+    let mut peer = stub.accept(false).await;
+    let request = peer.request().await;
+    peer.say(reply(&request, 401, &json!({}))).await;
+    let request = peer.answer(tokens("a2", "r2")).await;
+    assert_eq!(
+        (&request["cmd_id"], &request["data"]["refresh_token"]),
+        (&json!(4), &json!("r1"))
+    );
+    let request = peer.answer(json!({ "valid": true })).await;
+    assert_eq!(
+        (&request["cmd_id"], &request["data"]["token"]),
+        (&json!(1002), &json!("a2"))
+    );
+    let tokens = client.client().await.unwrap().tokens().unwrap();
+    assert_eq!(
+        (tokens.access.as_str(), tokens.refresh.as_deref()),
+        ("a2", Some("r2"))
+    );
+}
+
+#[tokio::test]
+async fn a_replaced_client_stays_away() {
+    let stub = Stub::start().await;
+    let (client, mut peer) = connected(&stub).await;
+    peer.close(4410, "replaced").await;
+    assert_eq!(client.closed().await.code, Some(4410));
+    assert!(matches!(client.client().await, Err(ClientError::Closed(ended)) if ended.code == Some(4410)));
+    let mut events = client.events();
+    while events.next().await.is_some() {}
+}
+
+#[tokio::test]
+async fn attempts_have_an_end() {
+    let stub = Stub::start().await;
+    let (client, peer) = connected(&stub).await;
+    drop((peer, stub));
+    let ended = tokio::time::timeout(Duration::from_secs(5), client.closed())
+        .await
+        .unwrap();
+    assert_eq!(ended.code, None);
+}
