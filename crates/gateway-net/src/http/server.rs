@@ -1,0 +1,150 @@
+//! The listener and its connections, on the runtime of whoever serves.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::cors::Cors;
+use super::request::Exchange;
+use super::{HttpService, HttpSettings};
+use crate::accept::Listener;
+use crate::metrics::HttpMetrics;
+use crate::refuse;
+use crate::socket;
+
+/// The least that hyper takes for its buffer.
+const LEAST_HEADER_BYTES: usize = 8192;
+/// Refusals that are being said at once; further connections are hung up on.
+const REFUSALS: usize = 64;
+
+/// An HTTP server that is bound and not yet serving.
+pub struct HttpServer {
+    settings: HttpSettings,
+    listener: std::net::TcpListener,
+    address: SocketAddr,
+}
+
+impl HttpServer {
+    /// Binds the listener.
+    ///
+    /// # Errors
+    /// What the system answers.
+    pub fn bind(settings: &HttpSettings) -> io::Result<Self> {
+        let listener = socket::bind_alone(settings.address, settings.backlog)?;
+        let address = listener.local_addr()?;
+        Ok(Self {
+            settings: settings.clone(),
+            listener,
+            address,
+        })
+    }
+
+    /// Where it listens; the real port where 0 was asked for.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop` is cancelled; then accepts no more, lets requests under way end within
+    /// [`HttpSettings::shutdown_timeout`] and drops what is left.
+    ///
+    /// # Errors
+    /// A listener that the runtime does not take. No error of a connection ends this.
+    pub async fn serve(self, service: Arc<dyn HttpService>, stop: CancellationToken) -> io::Result<()> {
+        let mut listener = Listener::new(self.listener)?;
+        let exchange = Arc::new(Exchange {
+            service,
+            cors: Cors::new(&self.settings.cors),
+            metrics: HttpMetrics::new(),
+            settings: self.settings,
+        });
+        let settings = &exchange.settings;
+        let places = Arc::new(Semaphore::new(
+            settings.max_connections.min(Semaphore::MAX_PERMITS),
+        ));
+        let refusals = Arc::new(Semaphore::new(REFUSALS));
+        let tasks = TaskTracker::new();
+        // Ends what patience has left over, and everything when this future is dropped.
+        let abort = CancellationToken::new();
+        let _abort_on_drop = abort.clone().drop_guard();
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                accepted = listener.accept(|_| exchange.metrics.accept_errors.increment(1)) => accepted,
+            };
+            let (stream, peer) = accepted;
+            let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+                exchange.metrics.full.increment(1);
+                if let Ok(turn) = Arc::clone(&refusals).try_acquire_owned() {
+                    let answer = refuse::unavailable(settings.retry_after);
+                    tasks.spawn(async move {
+                        refuse::refuse(stream, answer).await;
+                        drop(turn);
+                    });
+                }
+                continue;
+            };
+            socket::tune(&stream, settings.tcp_nodelay, settings.tcp_keepalive);
+            let (exchange, stop, abort) = (Arc::clone(&exchange), stop.clone(), abort.clone());
+            tasks.spawn(async move {
+                exchange.metrics.connections.increment(1.0);
+                let ended = abort
+                    .run_until_cancelled(connection(&exchange, stream, peer, stop))
+                    .await;
+                if let Some(Err(error)) = ended {
+                    tracing::debug!(%peer, %error, "HTTP connection failed");
+                }
+                exchange.metrics.connections.decrement(1.0);
+                drop(place);
+            });
+        }
+        drop(listener);
+        tasks.close();
+        if tokio::time::timeout(settings.shutdown_timeout, tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(left = tasks.len(), "HTTP requests are dropped at shutdown");
+            abort.cancel();
+            tasks.wait().await;
+        }
+        Ok(())
+    }
+}
+
+async fn connection(
+    exchange: &Arc<Exchange>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    stop: CancellationToken,
+) -> hyper::Result<()> {
+    let service = service_fn(|request| {
+        let exchange = Arc::clone(exchange);
+        async move { Ok::<_, Infallible>(exchange.answer(request, peer).await) }
+    });
+    let settings = &exchange.settings;
+    let mut serving = pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(settings.header_timeout)
+            .max_buf_size(settings.header_bytes.max(LEAST_HEADER_BYTES))
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    tokio::select! {
+        ended = serving.as_mut() => return ended,
+        () = stop.cancelled() => {}
+    }
+    serving.as_mut().graceful_shutdown();
+    serving.await
+}
