@@ -28,8 +28,8 @@ pub const MAX_PUSH_ID_BYTES: usize = 128;
 /// The type a push travels as.
 const PUSH_REQUEST: &str = "im.push.PushRequest";
 
-/// What is pushed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What is pushed. By default a message of a direct conversation with nothing in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PushBody {
     /// Makes it idempotent; at most [`MAX_PUSH_ID_BYTES`]. Empty until the gateway has made one.
     pub push_id: String,

@@ -1,0 +1,104 @@
+//! `gateway-server serve`: builds the gateway, says where it listens, serves until a signal.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use gateway_auth::{Random, SystemRandom};
+use gateway_config::{Loaded, Secret};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use crate::gateway::{Gateway, GatewayError};
+
+/// Threads for HTTP, gRPC and the like; clients' sockets have workers of their own.
+const SERVICE_THREADS: usize = 2;
+
+pub(super) fn serve(mut loaded: Loaded, folder: PathBuf, dev: bool) -> ExitCode {
+    if dev {
+        complete_for_dev(&mut loaded);
+    }
+    if let Err(error) = crate::logging::start(&loaded.config.logging) {
+        return super::fail(&error);
+    }
+    match gateway_net::raise_file_limit() {
+        Ok(limit) => tracing::info!(
+            sockets = limit.sockets(),
+            "the file limit allows this many sockets and files"
+        ),
+        Err(error) => tracing::warn!(%error, "the file limit could not be raised"),
+    }
+    let prometheus = recorder();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(SERVICE_THREADS)
+        .thread_name("service")
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return super::fail(&error),
+    };
+    match runtime.block_on(run(loaded, folder, prometheus)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the gateway has failed");
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(
+    loaded: Loaded,
+    folder: PathBuf,
+    prometheus: Option<PrometheusHandle>,
+) -> Result<(), GatewayError> {
+    let mut builder = Gateway::builder(loaded.config).config_folder(folder);
+    if let Some(prometheus) = prometheus {
+        builder = builder.prometheus(prometheus);
+    }
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let gateway = builder.build().await?;
+    let addresses = gateway.addresses();
+    println!("websocket listening on {}", addresses.websocket);
+    println!("http listening on {}", addresses.http);
+    println!("grpc listening on {}", addresses.grpc);
+    let stop = CancellationToken::new();
+    let serving = gateway.run(stop.clone());
+    tokio::pin!(serving);
+    tokio::select! {
+        result = &mut serving => return result,
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    stop.cancel();
+    tokio::select! {
+        result = &mut serving => result,
+        // A second signal ends at once.
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// `--dev` makes up a signing secret; what it signs is worth nothing after a restart.
+fn complete_for_dev(loaded: &mut Loaded) {
+    let auth = &mut loaded.config.auth;
+    if auth.jwt_secret.is_none() && (auth.keys.is_empty() || auth.signing_kid.is_none()) {
+        let mut bytes = [0; 32];
+        SystemRandom.fill(&mut bytes);
+        let hex = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        auth.jwt_secret = Some(Secret::new(hex));
+    }
+}
+
+/// Installs the process's recorder; without one `/metrics` says so and everything else works.
+fn recorder() -> Option<PrometheusHandle> {
+    match PrometheusBuilder::new().install_recorder() {
+        Ok(handle) => Some(handle),
+        Err(error) => {
+            tracing::error!(%error, "no figures for Prometheus");
+            None
+        }
+    }
+}

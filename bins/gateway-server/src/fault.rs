@@ -1,0 +1,77 @@
+//! What can go wrong with a command, and what its sender is told.
+//!
+//! Every error of the trades below keeps its origin until here; [`Fault::code`] leads into the one table
+//! ([`gateway_codec::Code`]), and [`Fault::told`] is the sentence that a client sees. It names the fault and
+//! never the inside; the inside goes to the log where the fault is handled.
+
+use std::borrow::Cow;
+
+use gateway_auth::AuthError;
+use gateway_codec::{Code, DecodeError};
+use gateway_conn::BindError;
+use gateway_router::RouterError;
+
+/// Why a command was not answered with success.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The message itself cannot be read.
+    #[error("unreadable message: {0}")]
+    Decode(#[from] DecodeError),
+    /// A token, or what stands behind it.
+    #[error("authentication: {0}")]
+    Auth(#[from] AuthError),
+    /// The session could not be bound.
+    #[error("bind: {0}")]
+    Bind(#[from] BindError),
+    /// The way to the back end, or the back end's own trouble.
+    #[error("back end: {0}")]
+    Router(#[from] RouterError),
+    /// The back end said no, with its own code and text.
+    #[error("refused by the back end: {} {message}", code.json())]
+    Refused { code: Code, message: String },
+    /// A rule of the gateway itself.
+    #[error("{message}")]
+    Rule { code: Code, message: Cow<'static, str> },
+}
+
+impl Fault {
+    /// A rule of the gateway that the sender broke.
+    pub fn rule(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::Rule {
+            code,
+            message: message.into(),
+        }
+    }
+
+    /// The code that the sender gets.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Decode(_) => Code::BadRequest,
+            Self::Auth(error) => error.code(),
+            Self::Bind(error) => error.code(),
+            Self::Router(error) => error.code(),
+            Self::Refused { code, .. } | Self::Rule { code, .. } => *code,
+        }
+    }
+
+    /// The sentence that the sender gets.
+    pub fn told(&self) -> Cow<'_, str> {
+        match self {
+            Self::Decode(error) => Cow::Owned(error.to_string()),
+            Self::Auth(error) => Cow::Owned(error.to_string()),
+            Self::Bind(error) => Cow::Owned(error.to_string()),
+            Self::Router(error) => Cow::Borrowed(error.code().text()),
+            Self::Refused { code, message } if message.is_empty() => Cow::Borrowed(code.text()),
+            Self::Refused { message, .. } => Cow::Borrowed(message),
+            Self::Rule { message, .. } => Cow::Borrowed(message),
+        }
+    }
+
+    /// Whether an operator should hear of it: the fault lies here or behind us, not with the sender.
+    pub fn is_ours(&self) -> bool {
+        matches!(
+            self.code(),
+            Code::Internal | Code::Unavailable | Code::GatewayTimeout
+        )
+    }
+}

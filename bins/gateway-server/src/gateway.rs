@@ -1,0 +1,504 @@
+//! The whole gateway: built in one place, run, spoken to, stopped.
+//!
+//! [`GatewayBuilder::build`] constructs every part whole and binds every listener, so that what starts can serve;
+//! [`Gateway::run`] serves until it is told to stop. All wiring is read here.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use gateway_auth::{ApiKeys, Authenticator, Clock, Random, SystemClock, SystemRandom};
+use gateway_codec::proto::FILE_DESCRIPTOR_SET;
+use gateway_codec::proto::gateway::gateway_server::GatewayServer;
+use gateway_codec::{DeviceId, NodeId, Platform, PushBody, UserId};
+use gateway_config::{Config, ServiceName};
+use gateway_conn::{
+    Delivery, EmbeddedSessionStore, EmbeddedSettings, PushOrder, Registry, Report, Stats, Target,
+};
+use gateway_net::{HttpServer, HttpSettings, ServerHandle, WebSocketServer, WsSettings};
+use gateway_router::Router;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::grpc::GatewayService;
+use crate::http::system::System;
+use crate::http::{Api, HttpApi};
+use crate::load::Load;
+use crate::metrics::PipelineMetrics;
+use crate::offline::MessageService;
+use crate::phase::Phase;
+use crate::pipeline::connection::Door;
+use crate::pipeline::handlers::{Command, CommandAnswer, CommandError, HandlerTable, Handlers};
+use crate::pipeline::{Pipeline, Settings, life};
+use crate::reload::Reload;
+use crate::sign_in::SignIn;
+use crate::upstream::Upstream;
+
+/// How long work that is under way may go on once the gateway stops.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// Why a gateway cannot be built or has failed.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// A listener cannot be had.
+    #[error("cannot listen on {address} for {what}: {source}")]
+    Bind {
+        what: &'static str,
+        address: SocketAddr,
+        source: std::io::Error,
+    },
+    /// Keys, secrets or the revocation file.
+    #[error("authentication: {0}")]
+    Auth(#[from] gateway_auth::SetupError),
+    /// Routes or endpoints.
+    #[error("routes: {0}")]
+    Router(#[from] gateway_router::BuildError),
+    /// Platform rules.
+    #[error("platforms: {0}")]
+    Platforms(#[from] gateway_conn::PolicyError),
+    /// A name that is not one.
+    #[error("cluster.node_id: {0}")]
+    Node(#[from] gateway_codec::IdError),
+    /// gRPC reflection.
+    #[error("gRPC reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The gRPC server has failed.
+    #[error("gRPC: {0}")]
+    Grpc(#[from] tonic::transport::Error),
+    /// A worker has failed.
+    #[error("worker: {0}")]
+    Worker(#[from] gateway_net::ServeError),
+    /// A server has failed.
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// What a gateway is built from.
+pub struct GatewayBuilder {
+    config: Config,
+    config_folder: PathBuf,
+    handlers: HandlerTable,
+    prometheus: Option<PrometheusHandle>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+}
+
+/// A gateway whose listeners are bound; nobody is served yet.
+pub struct Gateway {
+    pipeline: Arc<Pipeline>,
+    api: Arc<Api>,
+    websocket: WebSocketServer,
+    http: HttpServer,
+    grpc: TcpListener,
+    service_keys: ApiKeys,
+    addresses: Addresses,
+    phase: watch::Sender<Phase>,
+    stop: CancellationToken,
+    prometheus: Option<PrometheusHandle>,
+}
+
+/// Where a gateway listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// Clients' WebSockets.
+    pub websocket: SocketAddr,
+    /// The HTTP API.
+    pub http: SocketAddr,
+    /// gRPC for back ends.
+    pub grpc: SocketAddr,
+}
+
+/// What a program that embeds a gateway asks of it while it runs. Cheap to clone.
+#[derive(Clone)]
+pub struct GatewayHandle {
+    pipeline: Arc<Pipeline>,
+    phase: watch::Receiver<Phase>,
+    stop: CancellationToken,
+    load: Arc<Load>,
+}
+
+impl Gateway {
+    /// Begins to build a gateway from a configuration.
+    pub fn builder(config: Config) -> GatewayBuilder {
+        GatewayBuilder {
+            config,
+            config_folder: PathBuf::from("."),
+            handlers: HandlerTable::default(),
+            prometheus: None,
+            clock: Arc::new(SystemClock),
+            random: Arc::new(SystemRandom),
+        }
+    }
+
+    /// Where it listens; with port 0 in the configuration, what the system chose.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// A handle to speak to it while it runs.
+    pub fn handle(&self) -> GatewayHandle {
+        GatewayHandle {
+            pipeline: self.pipeline.clone(),
+            phase: self.phase.subscribe(),
+            stop: self.stop.clone(),
+            load: self.pipeline.load.clone(),
+        }
+    }
+
+    /// Serves until `stop` is cancelled or [`GatewayHandle::stop`] is called, then closes every connection (1001)
+    /// and hands over what its clients had not taken. Returns when nothing is left.
+    ///
+    /// # Errors
+    /// Where a server fails while it should serve.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), GatewayError> {
+        let Self {
+            pipeline,
+            api,
+            websocket,
+            http,
+            grpc,
+            service_keys,
+            phase,
+            stop: own,
+            prometheus,
+            ..
+        } = self;
+        let quiet = CancellationToken::new(); // for what serves until the very end
+        let workers: ServerHandle = websocket.serve(Arc::new(Door::new(pipeline.clone())), own.clone());
+        let mut servers = JoinSet::new();
+        servers.spawn(serve_http(http, api, quiet.clone()));
+        servers.spawn(serve_grpc(grpc, pipeline.clone(), service_keys, quiet.clone()));
+        servers.spawn(sample(pipeline.load.clone(), prometheus, quiet.clone()));
+        phase.send_replace(Phase::Serving);
+        tracing::info!("serving");
+
+        let failed = tokio::select! {
+            () = stop.cancelled() => None,
+            () = own.cancelled() => None,
+            ended = servers.join_next() => ended,
+        };
+        phase.send_replace(Phase::Stopping);
+        tracing::info!("stopping");
+        own.cancel();
+        let workers = workers.join().await;
+        pipeline.tasks.close();
+        if tokio::time::timeout(STOP_GRACE, pipeline.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                left = pipeline.tasks.len(),
+                "commands were still under way when the gateway stopped"
+            );
+        }
+        pipeline.delivery.shutdown().await;
+        pipeline.router.shutdown(STOP_GRACE).await;
+        quiet.cancel();
+        let mut result = failed.map_or(Ok(()), ended);
+        while let Some(server) = servers.join_next().await {
+            result = result.and(ended(server));
+        }
+        phase.send_replace(Phase::Stopped);
+        tracing::info!("stopped");
+        workers?;
+        result
+    }
+}
+
+impl GatewayBuilder {
+    /// A handler of the embedding program for a command; it comes before the routes. The last one for a command
+    /// counts.
+    #[must_use]
+    pub fn on_command<F, Fut>(mut self, cmd_id: u32, handler: F) -> Self
+    where
+        F: Fn(Command) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<CommandAnswer, CommandError>> + Send + 'static,
+    {
+        self.handlers.insert(cmd_id, handler);
+        self
+    }
+
+    /// The folder that a reload's files must lie in; the working folder by default.
+    #[must_use]
+    pub fn config_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.config_folder = folder.into();
+        self
+    }
+
+    /// What `/metrics` shows: the recorder that the process has installed.
+    #[must_use]
+    pub fn prometheus(mut self, handle: PrometheusHandle) -> Self {
+        self.prometheus = Some(handle);
+        self
+    }
+
+    /// Another clock and another source of randomness, for tests.
+    #[must_use]
+    pub fn with_time_and_chance(mut self, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+        (self.clock, self.random) = (clock, random);
+        self
+    }
+
+    /// Builds every part and binds every listener. Runs on the runtime that is to serve HTTP and gRPC.
+    ///
+    /// # Errors
+    /// Says which part cannot be had, and why.
+    pub async fn build(self) -> Result<Gateway, GatewayError> {
+        let Self {
+            config,
+            config_folder,
+            handlers,
+            prometheus,
+            clock,
+            random,
+        } = self;
+        let websocket = WebSocketServer::bind(&WsSettings::from_config(&config.server, &config.limits))
+            .map_err(bind(
+                "WebSocket",
+                config.server.host,
+                config.server.websocket_port,
+            ))?;
+        let http = HttpServer::bind(&HttpSettings::from_config(
+            &config.server,
+            &config.limits,
+            &config.cors,
+        ))
+        .map_err(bind("HTTP", config.server.host, config.server.http_port))?;
+        let grpc_address = SocketAddr::new(config.server.host, config.server.grpc_port);
+        let grpc = TcpListener::bind(grpc_address).await.map_err(bind(
+            "gRPC",
+            config.server.host,
+            config.server.grpc_port,
+        ))?;
+        let addresses = Addresses {
+            websocket: websocket.local_addr(),
+            http: http.local_addr(),
+            grpc: grpc.local_addr()?,
+        };
+
+        let node = match &config.cluster.node_id {
+            Some(id) => NodeId::parse(id)?,
+            None => NodeId::parse(&format!("gateway-{}", addresses.websocket.port()))?,
+        };
+        let keys = ApiKeys::load(&config.auth)?;
+        let auth = Arc::new(Authenticator::new(&config.auth, clock.clone(), random.clone())?);
+        let router = Arc::new(Router::new(&config.router, &config.services)?);
+        let store = Arc::new(EmbeddedSessionStore::new(EmbeddedSettings::default()));
+        let registry = Arc::new(Registry::new(store, node.clone(), &config.platforms)?);
+        let offline = Arc::new(MessageService::new(router.clone()));
+        let delivery = Arc::new(Delivery::new(
+            registry.clone(),
+            offline,
+            config.delivery.clone(),
+            Handle::current(),
+        ));
+        let upstream = Arc::new(Upstream::new(
+            router.clone(),
+            delivery.clone(),
+            clock.clone(),
+            random.clone(),
+        ));
+        let sign_in = Arc::new(SignIn::new(
+            auth,
+            registry.clone(),
+            upstream.clone(),
+            clock.clone(),
+        ));
+        let services = Handle::current();
+        let metrics = PipelineMetrics::default();
+        let load = Arc::new(Load::default());
+        let pipeline = Arc::new(Pipeline {
+            settings: settings(&config),
+            clock: clock.clone(),
+            random,
+            router: router.clone(),
+            upstream,
+            sign_in,
+            registry: registry.clone(),
+            delivery,
+            handlers: Handlers::new(handlers, &config.processing, services.clone()),
+            metrics: metrics.clone(),
+            load: load.clone(),
+            tasks: TaskTracker::new(),
+            services,
+            token_hasher: Default::default(),
+        });
+        let (phase, _) = watch::channel(Phase::Starting);
+        let system = System {
+            registry: registry.clone(),
+            router: router.clone(),
+            clock,
+            phase: phase.subscribe(),
+            load,
+            metrics,
+            reload: Reload {
+                current: Mutex::new(config),
+                folder: config_folder,
+                registry,
+                router,
+            },
+            prometheus: prometheus.clone(),
+            node: node.to_string(),
+            started: Instant::now(),
+        };
+        let api = Arc::new(Api::new(pipeline.clone(), system, keys.clone()));
+        Ok(Gateway {
+            pipeline,
+            api,
+            websocket,
+            http,
+            grpc,
+            service_keys: keys,
+            addresses,
+            phase,
+            stop: CancellationToken::new(),
+            prometheus,
+        })
+    }
+}
+
+impl GatewayHandle {
+    /// Pushes to every device of a user; answers with the first outcome on each.
+    pub async fn push_to_user(&self, user_id: UserId, body: PushBody) -> Report {
+        self.push(PushOrder {
+            body,
+            target: Target::Users(vec![user_id]),
+        })
+        .await
+    }
+
+    /// Pushes to one device of a user.
+    pub async fn push_to_device(
+        &self,
+        user_id: UserId,
+        device_id: DeviceId,
+        platform: Platform,
+        body: PushBody,
+    ) -> Report {
+        self.push(PushOrder {
+            body,
+            target: Target::Device {
+                user: user_id,
+                device: device_id,
+                platform,
+            },
+        })
+        .await
+    }
+
+    /// Sessions that are bound.
+    pub fn online_count(&self) -> usize {
+        self.pipeline.registry.live_count()
+    }
+
+    /// Sessions and users, by platform.
+    pub fn stats(&self) -> Stats {
+        self.pipeline.registry.stats()
+    }
+
+    /// Commands a second, time a command, share of errors, over the last seconds.
+    pub fn performance(&self) -> crate::load::Performance {
+        self.load.performance()
+    }
+
+    /// Whether it takes clients.
+    pub fn is_running(&self) -> bool {
+        *self.phase.borrow() == Phase::Serving
+    }
+
+    /// The phase it is in, to wait for the next.
+    pub fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.clone()
+    }
+
+    /// Tells it to stop; [`Gateway::run`] returns when it has.
+    pub fn stop(&self) {
+        self.stop.cancel();
+    }
+
+    async fn push(&self, order: PushOrder) -> Report {
+        let body = self.pipeline.upstream.with_push_id(order.body);
+        self.pipeline
+            .delivery
+            .push(PushOrder { body, ..order }, None, self.pipeline.clock.now())
+            .await
+    }
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        life: life::Limits {
+            authenticate: config.auth.session_timeout,
+            expiry_notice: config.auth.token_expiring_notice,
+        },
+        unreadable: config.limits.bad_messages,
+        held: config.limits.commands_during_bind,
+        in_flight: config.limits.commands_in_flight,
+        bind_timeout: config.limits.bind_timeout,
+        user_service: ServiceName::user(),
+    }
+}
+
+fn bind(
+    what: &'static str,
+    host: std::net::IpAddr,
+    port: u16,
+) -> impl FnOnce(std::io::Error) -> GatewayError {
+    move |source| GatewayError::Bind {
+        what,
+        address: SocketAddr::new(host, port),
+        source,
+    }
+}
+
+async fn serve_http(http: HttpServer, api: Arc<Api>, stop: CancellationToken) -> Result<(), GatewayError> {
+    Ok(http.serve(Arc::new(HttpApi(api)), stop).await?)
+}
+
+async fn serve_grpc(
+    listener: TcpListener,
+    pipeline: Arc<Pipeline>,
+    keys: ApiKeys,
+    stop: CancellationToken,
+) -> Result<(), GatewayError> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_serving::<GatewayServer<GatewayService>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    tonic::transport::Server::builder()
+        .add_service(GatewayServer::new(GatewayService::new(pipeline, keys)))
+        .add_service(health)
+        .add_service(reflection)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned())
+        .await?;
+    Ok(())
+}
+
+/// Once a second: notes for the figures, and the recorder's own upkeep.
+async fn sample(
+    load: Arc<Load>,
+    prometheus: Option<PrometheusHandle>,
+    stop: CancellationToken,
+) -> Result<(), GatewayError> {
+    let mut second = tokio::time::interval(Duration::from_secs(1));
+    while stop.run_until_cancelled(second.tick()).await.is_some() {
+        load.note();
+        if let Some(prometheus) = &prometheus {
+            prometheus.run_upkeep();
+        }
+    }
+    Ok(())
+}
+
+fn ended(server: Result<Result<(), GatewayError>, tokio::task::JoinError>) -> Result<(), GatewayError> {
+    server.unwrap_or_else(|panicked| Err(GatewayError::Io(std::io::Error::other(panicked))))
+}

@@ -1,0 +1,199 @@
+//! `mychat.gateway.v1.Gateway`: what back ends may ask of the gateway.
+//!
+//! Every call proves itself with a service key in the metadata entry `x-api-key`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gateway_auth::{ApiKeys, KeyRole};
+use gateway_codec::proto::gateway::gateway_server::Gateway;
+use gateway_codec::proto::gateway::{
+    BroadcastRequest, BroadcastResponse, DeviceOutcome, DevicePresence, KickRequest, KickResponse,
+    Outcome as WireOutcome, PresenceRequest, PresenceResponse, PushRequest, PushResponse, UserPresence,
+};
+use gateway_codec::{Code, UserId};
+use gateway_conn::{KickKind, Outcome};
+use tonic::{Request, Response, Status};
+
+use crate::fault::Fault;
+use crate::http::connections::{selection, short};
+use crate::http::push::MAX_WAIT;
+use crate::pipeline::Pipeline;
+use crate::upstream::MAX_TARGETS;
+
+/// The service, over the same parts as the WebSocket pipeline.
+pub struct GatewayService {
+    pipeline: Arc<Pipeline>,
+    keys: ApiKeys,
+}
+
+impl GatewayService {
+    /// The service over `pipeline`, for holders of a service key of `keys`.
+    pub fn new(pipeline: Arc<Pipeline>, keys: ApiKeys) -> Self {
+        Self { pipeline, keys }
+    }
+
+    fn authorize<T>(&self, request: &Request<T>) -> Result<(), Status> {
+        let key = request
+            .metadata()
+            .get("x-api-key")
+            .ok_or_else(|| Status::unauthenticated("a service key is needed"))?;
+        match key.to_str().ok().and_then(|key| self.keys.role(key)) {
+            Some(KeyRole::Service) => Ok(()),
+            Some(KeyRole::Admin) => Err(Status::permission_denied("this key may not do that")),
+            None => Err(Status::unauthenticated("this key is not known")),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl Gateway for GatewayService {
+    async fn push(&self, request: Request<PushRequest>) -> Result<Response<PushResponse>, Status> {
+        self.authorize(&request)?;
+        let PushRequest { order, wait_ms } = request.into_inner();
+        let order = order.ok_or_else(|| Status::invalid_argument("the order is missing"))?;
+        let order = self
+            .pipeline
+            .upstream
+            .push_order(order)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let wait = Duration::from_millis(wait_ms.into()).min(MAX_WAIT);
+        let wait = (!wait.is_zero()).then_some(wait);
+        let report = self
+            .pipeline
+            .delivery
+            .push(order, wait, self.pipeline.clock.now())
+            .await;
+        let outcomes = report
+            .outcomes
+            .into_iter()
+            .map(|one| DeviceOutcome {
+                user_id: one.user_id.to_string(),
+                device_id: one
+                    .device
+                    .as_ref()
+                    .map(|(id, _)| id.to_string())
+                    .unwrap_or_default(),
+                platform: one
+                    .device
+                    .map(|(_, platform)| platform.to_string())
+                    .unwrap_or_default(),
+                outcome: wire(one.outcome).into(),
+            })
+            .collect();
+        Ok(Response::new(PushResponse {
+            push_id: report.push_id,
+            outcomes,
+        }))
+    }
+
+    async fn broadcast(
+        &self,
+        request: Request<BroadcastRequest>,
+    ) -> Result<Response<BroadcastResponse>, Status> {
+        self.authorize(&request)?;
+        let push = request
+            .into_inner()
+            .push
+            .ok_or_else(|| Status::invalid_argument("the push is missing"))?;
+        let body = self
+            .pipeline
+            .upstream
+            .push_body(push)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let push_id = body.push_id.clone();
+        let done = self
+            .pipeline
+            .delivery
+            .broadcast(body, self.pipeline.clock.now())
+            .await;
+        Ok(Response::new(BroadcastResponse {
+            push_id,
+            queued: done.queued,
+            slow: done.slow,
+        }))
+    }
+
+    async fn kick(&self, request: Request<KickRequest>) -> Result<Response<KickResponse>, Status> {
+        self.authorize(&request)?;
+        let KickRequest {
+            user_id,
+            device_id,
+            platform,
+            reason,
+        } = request.into_inner();
+        let (user_id, selector) =
+            selection(&user_id, &device_id, &platform).map_err(|fault| status(&fault))?;
+        let reason = if reason.is_empty() {
+            "kicked by a service"
+        } else {
+            short(&reason, 100)
+        };
+        let kicked = self
+            .pipeline
+            .registry
+            .kick(
+                &user_id,
+                &selector,
+                KickKind::Kicked,
+                reason,
+                self.pipeline.clock.now(),
+            )
+            .await
+            .map_err(|error| {
+                tracing::error!(%error, %user_id, "a kick failed");
+                Status::unavailable(Code::Unavailable.text())
+            })?;
+        tracing::info!(%user_id, kicked, reason, by = "service", "sessions kicked");
+        Ok(Response::new(KickResponse {
+            kicked: u32::try_from(kicked).unwrap_or(u32::MAX),
+        }))
+    }
+
+    async fn presence(
+        &self,
+        request: Request<PresenceRequest>,
+    ) -> Result<Response<PresenceResponse>, Status> {
+        self.authorize(&request)?;
+        let user_ids = request.into_inner().user_ids;
+        if user_ids.len() > MAX_TARGETS {
+            return Err(Status::invalid_argument(format!("at most {MAX_TARGETS} users")));
+        }
+        let mut users = Vec::with_capacity(user_ids.len());
+        for id in user_ids {
+            let user_id =
+                UserId::parse(&id).map_err(|_| Status::invalid_argument("a user_id is not valid"))?;
+            let sessions = self.pipeline.registry.sessions(&user_id).await.map_err(|error| {
+                tracing::error!(%error, %user_id, "the sessions of a user cannot be read");
+                Status::unavailable(Code::Unavailable.text())
+            })?;
+            let devices = sessions
+                .into_iter()
+                .map(|session| DevicePresence {
+                    session_id: session.session_id.to_string(),
+                    device_id: session.device_id.to_string(),
+                    platform: session.platform.to_string(),
+                    node: session.node.to_string(),
+                    connected_at: session.connected_at.as_millis(),
+                })
+                .collect();
+            users.push(UserPresence { user_id: id, devices });
+        }
+        Ok(Response::new(PresenceResponse { users }))
+    }
+}
+
+pub(crate) fn wire(outcome: Outcome) -> WireOutcome {
+    match outcome {
+        Outcome::Acked => WireOutcome::Acked,
+        Outcome::Written => WireOutcome::Written,
+        Outcome::Queued => WireOutcome::Queued,
+        Outcome::Offline => WireOutcome::Offline,
+        Outcome::Slow => WireOutcome::Slow,
+        Outcome::Failed => WireOutcome::Failed,
+    }
+}
+
+fn status(fault: &Fault) -> Status {
+    Status::new(tonic::Code::from(fault.code().grpc()), fault.told())
+}

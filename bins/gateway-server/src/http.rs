@@ -1,0 +1,231 @@
+//! The HTTP API of contract section 5.
+//!
+//! [`routes`] is the one table of paths; requests are dispatched from it and `openapi.json` is made from it. Each
+//! folder below answers one group. `/api` and `/api/v1` are the same.
+
+pub mod auth;
+pub mod connections;
+pub mod error;
+pub mod message;
+pub mod openapi;
+pub mod push;
+pub mod routes;
+pub mod system;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use gateway_auth::{ApiKeys, Identity, KeyRole};
+use gateway_codec::Code;
+use gateway_net::{HttpRequest, HttpService};
+use http::header::AUTHORIZATION;
+use http::{Method, Response, StatusCode};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::fault::Fault;
+use crate::pipeline::Pipeline;
+use crate::pipeline::hello::{bearer, form_pairs};
+use error::failure;
+use routes::{Access, Endpoint, Routes};
+use system::System;
+
+/// The API, over the same parts as the WebSocket pipeline.
+pub struct Api {
+    routes: Routes,
+    keys: ApiKeys,
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) system: System,
+}
+
+/// One request that may be answered.
+pub(crate) struct Call {
+    /// Who asks, where the route wants a bearer.
+    pub identity: Option<Identity>,
+    pub address: IpAddr,
+    pub query: String,
+    pub device_id: String,
+    pub platform: String,
+    body: Bytes,
+}
+
+impl Api {
+    /// The API over `pipeline`.
+    pub fn new(pipeline: Arc<Pipeline>, system: System, keys: ApiKeys) -> Self {
+        Self {
+            routes: Routes::default(),
+            keys,
+            pipeline,
+            system,
+        }
+    }
+
+    async fn answer(&self, request: HttpRequest) -> Response<Bytes> {
+        let request_id = self.pipeline.upstream.request_id();
+        match self.dispatch(request).await {
+            Ok(response) => response,
+            Err(fault) => {
+                self.pipeline.metrics.refused(fault.code());
+                if fault.is_ours() {
+                    tracing::warn!(%fault, %request_id, "an HTTP request failed");
+                } else {
+                    tracing::debug!(%fault, %request_id, "an HTTP request was refused");
+                }
+                failure(&fault, &request_id)
+            }
+        }
+    }
+
+    async fn dispatch(&self, request: HttpRequest) -> Result<Response<Bytes>, Fault> {
+        let path = request.uri.path();
+        let route = self.routes.find(&request.method, path)?;
+        let identity = self.admit(route.access, &request).await?;
+        let call = Call {
+            identity,
+            address: request.peer.ip(),
+            query: request.uri.query().unwrap_or_default().to_owned(),
+            device_id: header(&request, "x-device-id").unwrap_or_default().to_owned(),
+            platform: header(&request, "x-platform").unwrap_or_default().to_owned(),
+            body: request.body,
+        };
+        match route.endpoint {
+            Endpoint::Login => auth::login(self, call).await,
+            Endpoint::Logout => auth::logout(self, call).await,
+            Endpoint::Refresh => auth::refresh(self, call).await,
+            Endpoint::Verify => auth::verify(&call),
+            Endpoint::Stats => connections::stats(self).await,
+            Endpoint::Kick => connections::kick(self, call).await,
+            Endpoint::Online => connections::online(self, call).await,
+            Endpoint::Health => Ok(self.system.health().await),
+            Endpoint::SystemMetrics => Ok(self.system.metrics_json()),
+            Endpoint::Reload => self.system.reload(call.json()?).await,
+            Endpoint::Push => push::push(self, call).await,
+            Endpoint::Message => message::message(self, call).await,
+            Endpoint::OpenApi => Ok(ok(&openapi::document())),
+            Endpoint::Metrics => Ok(self.system.prometheus()),
+            Endpoint::Live => Ok(text(StatusCode::OK, "alive\n")),
+            Endpoint::Ready => Ok(self.system.ready().await),
+        }
+    }
+
+    /// Who may ask for what, by the route's access.
+    async fn admit(&self, access: Access, request: &HttpRequest) -> Result<Option<Identity>, Fault> {
+        let key_role = header(request, "x-api-key").and_then(|key| self.keys.role(key));
+        match access {
+            Access::Open => Ok(None),
+            Access::Bearer => self.bearer(request).await.map(Some),
+            Access::Service if key_role == Some(KeyRole::Service) => Ok(None),
+            Access::Service if request.headers.contains_key("x-api-key") => {
+                Err(Fault::rule(Code::Forbidden, "this key may not do that"))
+            }
+            Access::Service => Err(Fault::rule(Code::Unauthorized, "a service key is needed")),
+            Access::Admin if key_role == Some(KeyRole::Admin) => Ok(None),
+            Access::Admin => {
+                let identity = self.bearer(request).await?;
+                if !identity.has_role("admin") {
+                    return Err(Fault::rule(Code::Forbidden, "the admin role is needed"));
+                }
+                Ok(Some(identity))
+            }
+        }
+    }
+
+    /// The bearer of a request, checked on this very moment.
+    async fn bearer(&self, request: &HttpRequest) -> Result<Identity, Fault> {
+        let token = header(request, AUTHORIZATION.as_str())
+            .and_then(bearer)
+            .ok_or_else(|| Fault::rule(Code::Unauthorized, "a bearer token is needed"))?;
+        let identity = self.pipeline.sign_in.authenticate(token).await?;
+        self.pipeline.sign_in.confirm(&identity).await?;
+        Ok(identity)
+    }
+}
+
+/// The API as gateway-net serves it.
+pub struct HttpApi(pub Arc<Api>);
+
+impl HttpService for HttpApi {
+    fn call(&self, request: HttpRequest) -> BoxFuture<'static, Response<Bytes>> {
+        let api = self.0.clone();
+        async move { api.answer(request).await }.boxed()
+    }
+}
+
+impl Call {
+    /// The body, parsed.
+    ///
+    /// # Errors
+    /// 400 that names what is wrong with it.
+    pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Fault> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| Fault::rule(Code::BadRequest, format!("request body: {error}")))
+    }
+
+    /// The body as text.
+    ///
+    /// # Errors
+    /// 400 where it is not UTF-8.
+    pub(crate) fn text(&self) -> Result<&str, Fault> {
+        std::str::from_utf8(&self.body)
+            .map_err(|_| Fault::rule(Code::BadRequest, "the request body is not UTF-8"))
+    }
+
+    /// A parameter of the query.
+    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
+        form_pairs(&self.query)
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value)
+    }
+
+    /// Who asks, on routes that want a bearer.
+    ///
+    /// # Errors
+    /// 401 on any other route.
+    pub(crate) fn identity(&self) -> Result<&Identity, Fault> {
+        self.identity
+            .as_ref()
+            .ok_or_else(|| Fault::rule(Code::Unauthorized, "a bearer token is needed"))
+    }
+}
+
+/// A bare resource, status 200.
+pub(crate) fn ok(body: &Value) -> Response<Bytes> {
+    json(StatusCode::OK, body.to_string())
+}
+
+/// JSON under a status.
+pub(crate) fn json(status: StatusCode, body: impl Into<Bytes>) -> Response<Bytes> {
+    typed(status, "application/json", body)
+}
+
+/// Plain text under a status.
+pub(crate) fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Bytes> {
+    typed(status, "text/plain; charset=utf-8", body)
+}
+
+fn typed(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Bytes> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(
+        http::header::CONTENT_TYPE,
+        http::HeaderValue::from_static(content_type),
+    );
+    headers.insert(
+        http::header::CACHE_CONTROL,
+        http::HeaderValue::from_static("no-store"),
+    );
+    response
+}
+
+fn header<'r>(request: &'r HttpRequest, name: &str) -> Option<&'r str> {
+    request.headers.get(name)?.to_str().ok()
+}
+
+/// Methods that a path has, for the answer 405.
+pub(crate) fn allowed(methods: &[Method]) -> String {
+    methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,150 @@
+//! `/connections`: who is here, and sending them away.
+
+use bytes::Bytes;
+use gateway_codec::{Code, DeviceId, Platform, UserId};
+use gateway_conn::{KickKind, Selector};
+use http::Response;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Api, Call, ok};
+use crate::fault::Fault;
+
+/// Users on one page of the online list, where the caller asks for no number and at most.
+const PAGE: usize = 100;
+const MAX_PAGE: usize = 1_000;
+
+#[derive(Deserialize)]
+struct KickBody {
+    user_id: String,
+    #[serde(default)]
+    device_id: String,
+    #[serde(default)]
+    platform: String,
+    #[serde(default)]
+    reason: String,
+}
+
+pub(super) async fn stats(api: &Api) -> Result<Response<Bytes>, Fault> {
+    let stats = api.pipeline.registry.stats();
+    let total = api.pipeline.metrics.open_connections();
+    let platforms: serde_json::Map<_, _> = stats
+        .by_platform
+        .iter()
+        .map(|(platform, count)| (platform.to_string(), json!(count)))
+        .collect();
+    Ok(ok(&json!({
+        "total": total,
+        "authenticated": stats.total,
+        "unauthenticated": total.saturating_sub(stats.total as u64),
+        "users": stats.unique_users,
+        "by_platform": platforms,
+        "by_node": {api.system.node(): total},
+    })))
+}
+
+pub(super) async fn kick(api: &Api, call: Call) -> Result<Response<Bytes>, Fault> {
+    let body: KickBody = call.json()?;
+    let (user_id, selector) = selection(&body.user_id, &body.device_id, &body.platform)?;
+    let reason = if body.reason.is_empty() {
+        "kicked by an administrator"
+    } else {
+        &body.reason
+    };
+    let reason = short(reason, 100);
+    let kicked = api
+        .pipeline
+        .registry
+        .kick(
+            &user_id,
+            &selector,
+            KickKind::Kicked,
+            reason,
+            api.pipeline.clock.now(),
+        )
+        .await
+        .map_err(|error| {
+            tracing::error!(%error, %user_id, "a kick failed");
+            Fault::rule(Code::Unavailable, Code::Unavailable.text())
+        })?;
+    let by = call
+        .identity
+        .as_ref()
+        .map_or("admin key", |identity| identity.username());
+    tracing::info!(%user_id, kicked, reason, by, "sessions kicked");
+    Ok(ok(&json!({"kicked": kicked})))
+}
+
+pub(super) async fn online(api: &Api, call: Call) -> Result<Response<Bytes>, Fault> {
+    let limit = match call.parameter("limit") {
+        None => PAGE,
+        Some(text) => text
+            .parse::<usize>()
+            .ok()
+            .filter(|limit| (1..=MAX_PAGE).contains(limit))
+            .ok_or_else(|| Fault::rule(Code::BadRequest, "limit is a number from 1 to 1000"))?,
+    };
+    let cursor = call.parameter("cursor").filter(|cursor| !cursor.is_empty());
+    let page = api
+        .pipeline
+        .registry
+        .online(cursor.as_deref(), limit)
+        .await
+        .map_err(|error| {
+            tracing::error!(%error, "the online list cannot be read");
+            Fault::rule(Code::Unavailable, Code::Unavailable.text())
+        })?;
+    let users: Vec<_> = page
+        .users
+        .iter()
+        .map(|user| {
+            let sessions: Vec<_> = user
+                .sessions
+                .iter()
+                .map(|session| {
+                    json!({
+                        "session_id": session.session_id.to_string(),
+                        "device_id": session.device_id.as_str(),
+                        "platform": session.platform.as_str(),
+                        "node": session.node.as_str(),
+                        "connected_at": session.connected_at.to_rfc3339(),
+                        "address": session.address.to_string(),
+                    })
+                })
+                .collect();
+            json!({"user_id": user.user_id.as_str(), "sessions": sessions})
+        })
+        .collect();
+    Ok(ok(
+        &json!({"users": users, "total": page.total, "next_cursor": page.next_cursor}),
+    ))
+}
+
+/// Whose sessions are meant.
+///
+/// # Errors
+/// 400 for an id that is not one.
+pub(crate) fn selection(user_id: &str, device_id: &str, platform: &str) -> Result<(UserId, Selector), Fault> {
+    let bad = |what: &'static str| Fault::rule(Code::BadRequest, what);
+    let user_id = UserId::parse(user_id).map_err(|_| bad("user_id is not valid"))?;
+    let device_id = (!device_id.is_empty())
+        .then(|| DeviceId::parse(device_id))
+        .transpose()
+        .map_err(|_| bad("device_id is not valid"))?;
+    let platform = (!platform.is_empty())
+        .then(|| Platform::parse(platform))
+        .transpose()
+        .map_err(|_| bad("platform is not valid"))?;
+    Ok((
+        user_id,
+        Selector {
+            device: device_id,
+            platform,
+        },
+    ))
+}
+
+/// At most `bytes` of a text, cut between characters.
+pub(crate) fn short(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes.min(text.len()))]
+}

@@ -1,0 +1,183 @@
+//! What gateway-net calls: a handshake is admitted, a connection opens, speaks and ends.
+
+use std::sync::Arc;
+
+use gateway_codec::{CloseCode, Encoding, Notice};
+use gateway_net::{Accepted, Acceptor, End, Handshake, Message, Outbound, Refusal, SessionHandler};
+use tokio::time::Instant;
+
+use super::Pipeline;
+use super::hello::Hello;
+use super::life::Due;
+use super::session::Session;
+use crate::metrics::OpenConnection;
+
+/// Admits every handshake that can be read; who it is is found out on the open socket.
+pub struct Door {
+    pipeline: Arc<Pipeline>,
+}
+
+impl Door {
+    /// The door to `pipeline`.
+    pub fn new(pipeline: Arc<Pipeline>) -> Self {
+        Self { pipeline }
+    }
+}
+
+impl Acceptor for Door {
+    type Handler = Connection;
+
+    fn accept(&self, handshake: &Handshake) -> Result<Accepted<Connection>, Refusal> {
+        let hello = Hello::parse(handshake)?;
+        let subprotocol = hello.subprotocol.map(str::to_owned);
+        let handler = Connection {
+            pipeline: self.pipeline.clone(),
+            hello: Some(Box::new(hello)),
+            session: None,
+            open: None,
+        };
+        Ok(Accepted { handler, subprotocol })
+    }
+}
+
+/// One connection, from its opening to its end.
+pub struct Connection {
+    pipeline: Arc<Pipeline>,
+    /// Until it is opened.
+    hello: Option<Box<Hello>>,
+    /// From then on.
+    session: Option<Arc<Session>>,
+    /// Counted while it is open.
+    open: Option<OpenConnection>,
+}
+
+impl SessionHandler for Connection {
+    fn opened(&mut self, outbound: Outbound) {
+        let hello = self.hello.take().unwrap_or_default();
+        let pipeline = &self.pipeline;
+        let session = Arc::new(Session::new(
+            pipeline.session_id(),
+            outbound,
+            hello.encoding,
+            hello.acknowledges,
+            Instant::now(),
+        ));
+        session.set_claimed_device(hello.device_id, hello.platform);
+        pipeline.schedule(&session);
+        match hello.token {
+            Some(token) => pipeline.bind_at_handshake(&session, token),
+            None => pipeline.welcome(&session, false),
+        }
+        self.session = Some(session);
+        self.open = Some(self.pipeline.metrics.connection());
+    }
+
+    fn message(&mut self, message: Message<'_>) {
+        let Some(session) = &self.session else { return };
+        match message {
+            Message::Text(text) => self.pipeline.receive(session, Encoding::Json, text.as_bytes()),
+            Message::Binary(bytes) => self.pipeline.receive(session, Encoding::Protobuf, bytes),
+        }
+    }
+
+    fn written(&mut self, up_to: u64) {
+        if let Some(session) = &self.session {
+            self.pipeline.delivery.written(session.id, up_to);
+        }
+    }
+
+    fn woken(&mut self) {
+        if let Some(session) = &self.session {
+            self.pipeline.pass_time(session);
+        }
+    }
+
+    fn backlog(&self) -> bool {
+        self.session
+            .as_ref()
+            .is_some_and(|session| session.state().in_flight >= self.pipeline.settings.in_flight)
+    }
+
+    fn closed(&mut self, end: End) {
+        self.open = None;
+        if let Some(session) = self.session.take() {
+            self.pipeline.ended(&session, &end);
+        }
+    }
+}
+
+impl Pipeline {
+    /// The first notice of a connection.
+    pub fn welcome(&self, session: &Session, authenticated: bool) {
+        self.notify(
+            session,
+            &Notice::Welcome {
+                session_id: session.id,
+                authenticated,
+                timeout_seconds: self.settings.life.authenticate.as_secs(),
+            },
+        );
+    }
+
+    /// Asks the network to wake the session for its next deadline.
+    pub fn schedule(&self, session: &Session) {
+        let deadline = session.state().life.next_deadline(&self.settings.life);
+        session.wake_at(deadline);
+    }
+
+    /// Does what has become due in a session's life.
+    fn pass_time(&self, session: &Session) {
+        let due = session.state().life.due(Instant::now(), &self.settings.life);
+        match due {
+            None => {}
+            Some(Due::AuthTimeout) => {
+                self.notify(session, &Notice::AuthTimeout);
+                session.close_with(CloseCode::AuthTimeout, "not authenticated in time");
+            }
+            Some(Due::TokenExpiring { expires_in }) => {
+                self.notify(
+                    session,
+                    &Notice::TokenExpiring {
+                        expires_in_seconds: expires_in.as_secs(),
+                    },
+                );
+            }
+            Some(Due::TokenExpired) => {
+                self.notify(
+                    session,
+                    &Notice::AuthFailed {
+                        reason: "access token expired",
+                    },
+                );
+                session.close_with(CloseCode::AuthFailed, "access token expired");
+            }
+            Some(Due::Idle) => session.close_with(CloseCode::Idle, "no message for too long"),
+        }
+        self.schedule(session);
+    }
+
+    /// The connection is over: whatever it was bound to is unbound, and what it had not taken goes elsewhere.
+    fn ended(self: &Arc<Self>, session: &Session, end: &End) {
+        let bound = {
+            let mut state = session.state();
+            state.life.close();
+            state.held = None;
+            state.bound.take()
+        };
+        tracing::debug!(session_id = %session.id, code = end.code, reason = ?end.reason, "connection ended");
+        let Some(bound) = bound else { return };
+        tracing::info!(session_id = %session.id, user_id = %bound.identity.user_id(), code = end.code,
+            reason = ?end.reason, "session ended");
+        self.delivery.closed(session.id, end.last_written);
+        let pipeline = self.clone();
+        // On the services' runtime: the worker may be stopping.
+        self.tasks.spawn_on(
+            async move {
+                if let Err(error) = pipeline.registry.unbind(&bound.record, pipeline.clock.now()).await {
+                    tracing::error!(%error, session_id = %bound.record.session_id, "a session stays in the store");
+                }
+            },
+            &self.services,
+        );
+    }
+}

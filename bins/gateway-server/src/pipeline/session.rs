@@ -1,0 +1,237 @@
+//! One client's session: what is known of it, and what it may do next.
+//!
+//! The worker that owns the socket and the tasks that finish its commands share it; its state stands behind a
+//! short lock that is never held across an await. Who the session speaks for is kept here and nowhere else:
+//! gateway-conn and gateway-router are given ids.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use gateway_auth::Identity;
+use gateway_codec::{
+    CloseCode, DeviceId, Encoded, EncodedPush, Encoding, Notice, Platform, SessionId, Timestamp,
+};
+use gateway_conn::{LinkError, SessionLink, SessionRecord};
+use gateway_net::{Frame, FrameKind, Outbound, SendError};
+use gateway_router::Flow;
+use tokio::time::Instant;
+
+use super::life::Life;
+
+/// A client's session on this node.
+pub struct Session {
+    /// Its name, unguessable and unique.
+    pub id: SessionId,
+    /// Where the client comes from.
+    pub address: IpAddr,
+    /// The order of its commands at the back ends.
+    pub flow: Flow,
+    outbound: Outbound,
+    /// What pushes and notices are written in: 0 undecided (JSON), 1 JSON, 2 protobuf.
+    encoding: AtomicU8,
+    acknowledges: AtomicBool,
+    state: Mutex<State>,
+}
+
+/// What changes in a session's life.
+pub struct State {
+    /// Its stage and its deadlines.
+    pub life: Life,
+    /// Whom it speaks for, once bound.
+    pub bound: Option<Arc<Bound>>,
+    /// Commands that wait for a bind or a check under way, oldest first; `None` where nothing is under way.
+    pub held: Option<Box<VecDeque<HeldMessage>>>,
+    /// What the handshake said of the device; believed only of one that logs in.
+    pub claimed: Option<Box<ClaimedDevice>>,
+    /// Commands at the back ends.
+    pub in_flight: usize,
+    /// Unreadable messages in a row.
+    pub unreadable: u32,
+}
+
+/// The device that a handshake named.
+#[derive(Default, Clone)]
+pub struct ClaimedDevice {
+    pub device_id: Option<DeviceId>,
+    pub platform: Option<Platform>,
+}
+
+/// A message kept until it is its turn.
+pub struct HeldMessage {
+    /// Text or binary, as it came.
+    pub encoding: Encoding,
+    /// The whole message.
+    pub bytes: Bytes,
+}
+
+/// Whom a bound session speaks for.
+pub struct Bound {
+    /// As gateway-auth established it.
+    pub identity: Identity,
+    /// As gateway-conn holds it.
+    pub record: Arc<SessionRecord>,
+    /// Keyed hash of the token last accepted, so that a client that sends it with every message costs nothing.
+    pub token_hash: u64,
+}
+
+impl Session {
+    /// A session that nobody has bound yet.
+    pub fn new(
+        id: SessionId,
+        outbound: Outbound,
+        encoding: Option<Encoding>,
+        acknowledges: bool,
+        now: Instant,
+    ) -> Self {
+        Self {
+            id,
+            address: outbound.peer().ip(),
+            flow: Flow::default(),
+            outbound,
+            encoding: AtomicU8::new(encoding.map_or(0, number)),
+            acknowledges: AtomicBool::new(acknowledges),
+            state: Mutex::new(State {
+                life: Life::new(now),
+                bound: None,
+                held: None,
+                claimed: None,
+                in_flight: 0,
+                unreadable: 0,
+            }),
+        }
+    }
+
+    /// Its state. Keep the guard for a moment only.
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whom it speaks for now.
+    pub fn bound(&self) -> Option<Arc<Bound>> {
+        self.state().bound.clone()
+    }
+
+    /// Remembers what the handshake said of the device.
+    pub fn set_claimed_device(&self, device_id: Option<DeviceId>, platform: Option<Platform>) {
+        if device_id.is_some() || platform.is_some() {
+            self.state().claimed = Some(Box::new(ClaimedDevice { device_id, platform }));
+        }
+    }
+
+    /// Puts a message before those that wait; lost only where the connection has ended.
+    pub fn hold_first(&self, message: HeldMessage) {
+        if let Some(held) = &mut self.state().held {
+            held.push_front(message);
+        }
+    }
+
+    /// What pushes and notices are written in.
+    pub fn encoding(&self) -> Encoding {
+        match self.encoding.load(Ordering::Relaxed) {
+            2 => Encoding::Protobuf,
+            _ => Encoding::Json,
+        }
+    }
+
+    /// The frame that binds decides the encoding, unless the sub-protocol has done so.
+    pub fn prefer_encoding(&self, encoding: Encoding) {
+        let _ = self
+            .encoding
+            .compare_exchange(0, number(encoding), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// From now on pushes to it are final only when it has acknowledged them.
+    pub fn set_acknowledges(&self) {
+        self.acknowledges.store(true, Ordering::Relaxed);
+    }
+
+    /// Sends a reply. A client that does not read its replies is closed (4413), never waited for.
+    pub fn reply(&self, encoded: Encoded) {
+        self.send(encoded.encoding, encoded.bytes);
+    }
+
+    /// Closes the connection; what is queued goes out first. The first call decides the code.
+    pub fn close_with(&self, code: CloseCode, reason: &str) {
+        self.outbound.close(code.as_u16(), reason);
+    }
+
+    /// Asks to be woken for the next deadline of its life.
+    pub fn wake_at(&self, at: Option<Instant>) {
+        self.outbound.wake_at(at);
+    }
+
+    /// Reads on after [`gateway_net::SessionHandler::backlog`] had said stop.
+    pub fn resume_reading(&self) {
+        self.outbound.resume_reading();
+    }
+
+    /// Sends a notice.
+    pub fn notify(&self, notice: &Notice<'_>, now: Timestamp) {
+        let encoding = self.encoding();
+        self.send(encoding, notice.encode(encoding, now));
+    }
+
+    fn send(&self, encoding: Encoding, bytes: Bytes) {
+        match self.outbound.send(frame(encoding, bytes)) {
+            Ok(()) | Err(SendError::Closed) => {}
+            Err(SendError::Full) => self.close_with(CloseCode::TooSlow, "outbound queue is full"),
+        }
+    }
+}
+
+fn number(encoding: Encoding) -> u8 {
+    match encoding {
+        Encoding::Json => 1,
+        Encoding::Protobuf => 2,
+    }
+}
+
+fn frame(encoding: Encoding, payload: Bytes) -> Frame {
+    let kind = match encoding {
+        Encoding::Json => FrameKind::Text,
+        Encoding::Protobuf => FrameKind::Binary,
+    };
+    Frame { kind, payload }
+}
+
+/// How gateway-conn reaches this session.
+pub struct Link {
+    session: Arc<Session>,
+    clock: Arc<dyn gateway_auth::Clock>,
+}
+
+impl Link {
+    /// The link to `session`.
+    pub fn new(session: Arc<Session>, clock: Arc<dyn gateway_auth::Clock>) -> Self {
+        Self { session, clock }
+    }
+}
+
+impl SessionLink for Link {
+    fn push(&self, push: &EncodedPush) -> Result<u64, LinkError> {
+        let encoding = self.session.encoding();
+        let payload = push.bytes(encoding).clone();
+        self.session
+            .outbound
+            .push(frame(encoding, payload))
+            .map_err(|error| match error {
+                SendError::Closed => LinkError::Closed,
+                SendError::Full => LinkError::Full,
+            })
+    }
+
+    fn notice<'a>(&self, notice: &Notice<'a>) {
+        self.session.notify(notice, self.clock.now());
+    }
+
+    fn close(&self, code: CloseCode, reason: &str) {
+        self.session.close_with(code, reason);
+    }
+
+    fn acknowledges(&self) -> bool {
+        self.session.acknowledges.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,245 @@
+//! One command to its back end, and what the back end's reply asks for.
+//!
+//! The WebSocket pipeline and the HTTP API both come through here, so that a command means the same whichever
+//! way it came. The payload is carried, never parsed.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gateway_auth::{Clock, Identity, Random};
+use gateway_codec::proto::backend::{CommandReply, CommandRequest, ContentType};
+use gateway_codec::proto::gateway as wire;
+use gateway_codec::{
+    Body, Code, DeviceId, Payload, Platform, PushBody, Request, RequestId, SessionId, UserId,
+};
+use gateway_config::ServiceName;
+use gateway_conn::{Delivery, PushOrder, Target};
+use gateway_router::{CallLimits, Flow, Router, RouterError};
+use metrics::Counter;
+
+use crate::fault::Fault;
+
+/// Users that one push order may name.
+pub const MAX_TARGETS: usize = 1_000;
+
+/// Whom a command speaks for, and where it came from.
+#[derive(Clone, Copy)]
+pub struct Caller<'a> {
+    /// Who it is; `None` only on routes that are public.
+    pub identity: Option<&'a Identity>,
+    /// The session, where there is one.
+    pub session_id: Option<SessionId>,
+    /// The device as far as it is known: the identity's, or what an unbound client says of itself.
+    pub device_id: &'a str,
+    /// The platform, known in the same way.
+    pub platform: &'a str,
+    /// Address of the client.
+    pub address: IpAddr,
+}
+
+/// What goes back to the client when a back end said yes.
+pub struct Answer {
+    /// Empty: `body` is JSON.
+    pub type_name: String,
+    /// Reply data, in the content type of the request.
+    pub body: Bytes,
+    /// Who this is, where the command was a login.
+    pub identity: Option<gateway_codec::proto::backend::Identity>,
+}
+
+impl Answer {
+    /// The body as the codec takes it.
+    pub fn body(&self) -> Body<'_> {
+        if !self.type_name.is_empty() {
+            Body::Protobuf {
+                type_name: &self.type_name,
+                body: &self.body,
+            }
+        } else if self.body.is_empty() {
+            Body::Empty
+        } else {
+            Body::Json(&self.body)
+        }
+    }
+}
+
+/// The way to the back ends.
+pub struct Upstream {
+    router: Arc<Router>,
+    delivery: Arc<Delivery>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    bad_orders: Counter,
+}
+
+impl Upstream {
+    /// A way through `router`, whose replies' pushes go to `delivery`.
+    pub fn new(
+        router: Arc<Router>,
+        delivery: Arc<Delivery>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Self {
+        Self {
+            router,
+            delivery,
+            clock,
+            random,
+            bad_orders: metrics::counter!("gateway_push_orders_refused_total"),
+        }
+    }
+
+    /// A new request id: random, so that no restart repeats one.
+    pub fn request_id(&self) -> RequestId {
+        let mut bytes = [0; 16];
+        self.random.fill(&mut bytes);
+        RequestId::from_random(bytes)
+    }
+
+    /// What the back end is given of `request`.
+    pub fn command(&self, request: &Request<'_>, caller: Caller<'_>) -> CommandRequest {
+        let (content_type, type_name, body) = match &request.payload {
+            Payload::Json(json) => (
+                ContentType::Json,
+                String::new(),
+                Bytes::copy_from_slice(json.as_bytes()),
+            ),
+            Payload::Protobuf { type_name, body } => (
+                ContentType::Protobuf,
+                (*type_name).to_owned(),
+                Bytes::copy_from_slice(body),
+            ),
+        };
+        CommandRequest {
+            request_id: self.request_id().to_string(),
+            cmd_id: request.cmd_id,
+            seq: request.seq,
+            user_id: caller
+                .identity
+                .map(|identity| identity.user_id().to_string())
+                .unwrap_or_default(),
+            session_id: caller.session_id.map(|id| id.to_string()).unwrap_or_default(),
+            device_id: caller.device_id.to_owned(),
+            platform: caller.platform.to_owned(),
+            client_address: caller.address.to_string(),
+            content_type: content_type.into(),
+            type_name,
+            body,
+            traceparent: request.traceparent.clone().into_owned(),
+        }
+    }
+
+    /// Submits a command; its place in the order of `flow` is taken now, not when the future is polled.
+    pub fn call(
+        self: &Arc<Self>,
+        flow: &Flow,
+        service: &ServiceName,
+        command: CommandRequest,
+        limits: CallLimits,
+    ) -> impl Future<Output = Result<Answer, Fault>> + Send + 'static + use<> {
+        let reply = self.router.call(flow, service, command, limits);
+        let upstream = self.clone();
+        async move { upstream.answer(reply.await) }
+    }
+
+    /// Makes the pushes that a reply asks for and turns the rest into what the client gets.
+    fn answer(&self, reply: Result<CommandReply, RouterError>) -> Result<Answer, Fault> {
+        let reply = reply?;
+        let code = u16::try_from(reply.code)
+            .ok()
+            .and_then(Code::from_json)
+            .unwrap_or(Code::Internal);
+        if !code.is_success() {
+            return Err(Fault::Refused {
+                code,
+                message: reply.message,
+            });
+        }
+        let asked = !reply.pushes.is_empty();
+        let mut reached = false;
+        for order in reply.pushes {
+            match self.push_order(order) {
+                Ok(order) => reached |= self.delivery.push_now(order, self.clock.now()).any_queued(),
+                Err(error) => {
+                    self.bad_orders.increment(1);
+                    tracing::warn!(%error, "a back end's reply asked for a push that cannot be made");
+                }
+            }
+        }
+        let offline = asked && !reached && !reply.body_if_offline.is_empty();
+        Ok(Answer {
+            type_name: reply.type_name,
+            body: if offline {
+                reply.body_if_offline
+            } else {
+                reply.body
+            },
+            identity: reply.identity,
+        })
+    }
+
+    /// Parses what somebody asks to be pushed.
+    ///
+    /// # Errors
+    /// Says which part of the order is wrong.
+    pub fn push_order(&self, order: wire::PushOrder) -> Result<PushOrder, OrderError> {
+        let body = order
+            .push
+            .ok_or(OrderError::NoPush)
+            .and_then(|push| self.push_body(push))?;
+        let target = match (order.user_ids.is_empty(), order.device) {
+            (false, None) if order.user_ids.len() > MAX_TARGETS => return Err(OrderError::TooMany),
+            (false, None) => Target::Users(
+                order
+                    .user_ids
+                    .iter()
+                    .map(|id| UserId::parse(id).map_err(|_| OrderError::Id("user_id")))
+                    .collect::<Result<_, _>>()?,
+            ),
+            (true, Some(device)) => Target::Device {
+                user: UserId::parse(&device.user_id).map_err(|_| OrderError::Id("user_id"))?,
+                device: DeviceId::parse(&device.device_id).map_err(|_| OrderError::Id("device_id"))?,
+                platform: Platform::parse(&device.platform).map_err(|_| OrderError::Id("platform"))?,
+            },
+            _ => return Err(OrderError::Target),
+        };
+        Ok(PushOrder { body, target })
+    }
+
+    /// Parses a push; one without an id gets one.
+    ///
+    /// # Errors
+    /// Where its id is too long or its type is none.
+    pub fn push_body(&self, push: wire::Push) -> Result<PushBody, OrderError> {
+        Ok(self.with_push_id(PushBody::try_from(push)?))
+    }
+
+    /// Gives a push an id where it has none.
+    pub fn with_push_id(&self, mut body: PushBody) -> PushBody {
+        if body.push_id.is_empty() {
+            body.push_id = self.request_id().to_string();
+        }
+        body
+    }
+}
+
+/// Why a push order cannot be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    /// Neither users nor a device, or both.
+    #[error("a push order names either users or one device")]
+    Target,
+    /// More than [`MAX_TARGETS`].
+    #[error("a push order names at most {MAX_TARGETS} users")]
+    TooMany,
+    /// There is nothing to push.
+    #[error("the push is missing")]
+    NoPush,
+    /// An id that is not one.
+    #[error("{0} is not valid")]
+    Id(&'static str),
+    /// The push itself.
+    #[error(transparent)]
+    Push(#[from] gateway_codec::PushError),
+}

@@ -1,0 +1,21 @@
+//! What the end-to-end tests stand on: the real programs on free ports, and clients that show every byte.
+//!
+//! [`stack`] starts `mock-service` and `gateway-server` as processes and ends them with the test. [`ws`] is a
+//! WebSocket client that hides nothing (codes, close reasons, raw frames), [`http`] a plain HTTP one, [`raw`]
+//! speaks bytes on a socket for what no well-behaved client would send, [`envelope`] writes MyChat's protobuf
+//! framing, also wrongly on purpose.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a harness that fails, fails its test"
+)]
+
+pub mod envelope;
+pub mod http;
+pub mod raw;
+pub mod stack;
+pub mod ws;
+
+pub use stack::{Stack, StackBuilder};
+pub use ws::{Event, WsClient};

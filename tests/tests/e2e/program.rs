@@ -1,0 +1,319 @@
+//! The program itself: its commands, its refusals to start, its logs, its end.
+
+use std::process::Output;
+
+use gateway_tests::Stack;
+use gateway_tests::stack::{Process, SECRET, program};
+use serde_json::{Value, json};
+
+fn run(args: &[&str], env: &[(&str, &str)]) -> Output {
+    let mut command = std::process::Command::new(program("gateway-server"));
+    command
+        .args(args)
+        .envs(env.iter().copied())
+        .stdin(std::process::Stdio::null());
+    command.output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn with(config: &Value) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("gateway_config.json"), config.to_string()).unwrap();
+        Self(folder)
+    }
+
+    fn config(&self) -> String {
+        self.0
+            .path()
+            .join("gateway_config.json")
+            .to_string_lossy()
+            .into_owned()
+    }
+}
+
+fn good() -> Value {
+    json!({"auth": {"jwt_secret": SECRET}})
+}
+
+#[test]
+fn check_config_tells_all_errors_at_once_with_file_path_and_nearest_key() {
+    let folder = Folder::with(&json!({
+        "server": {"http_prot": 1, "websocket_port": "many"},
+        "auth": {"jwt_secret": SECRET},
+    }));
+    std::fs::write(
+        folder.0.path().join("platform_strategy.json"),
+        r#"{"platforms": {"web": {"session_timeuot": 1}}}"#,
+    )
+    .unwrap();
+    let output = run(&["check-config", "--config", &folder.config()], &[]);
+    assert_ne!(output.status.code(), Some(0));
+    let said = text(&output.stderr);
+    for part in [
+        "gateway_config.json",
+        "http_prot",
+        "http_port",
+        "websocket_port",
+        "platform_strategy.json",
+        "session_timeout",
+    ] {
+        assert!(said.contains(part), "{part} in: {said}");
+    }
+    let good = Folder::with(&good());
+    assert_eq!(
+        run(&["check-config", "--config", &good.config()], &[])
+            .status
+            .code(),
+        Some(0)
+    );
+}
+
+#[test]
+fn a_placeholder_or_short_secret_and_what_is_not_there_yet_refuse_to_start() {
+    for (what, patch, word) in [
+        (
+            "placeholder",
+            json!({"auth": {"jwt_secret": "your_secret_key"}}),
+            "secret",
+        ),
+        (
+            "other placeholder",
+            json!({"auth": {"jwt_secret": "your-secret-key"}}),
+            "secret",
+        ),
+        ("short", json!({"auth": {"jwt_secret": "0123456789"}}), "32"),
+        ("none", json!({}), "secret"),
+        (
+            "redis",
+            json!({"auth": {"jwt_secret": SECRET}, "redis": {"host": "localhost"}}),
+            "redis",
+        ),
+        (
+            "TLS",
+            json!({"auth": {"jwt_secret": SECRET}, "server": {"ssl_enabled": true, "ssl_cert_path": "c", "ssl_key_path": "k"}}),
+            "ssl",
+        ),
+    ] {
+        let folder = Folder::with(&patch);
+        let output = run(&["serve", "--config", &folder.config()], &[]);
+        assert_ne!(output.status.code(), Some(0), "{what}");
+        assert!(
+            text(&output.stderr).to_lowercase().contains(word),
+            "{what}: {}",
+            text(&output.stderr)
+        );
+    }
+}
+
+#[test]
+fn the_environment_comes_after_the_file_and_secrets_are_never_printed() {
+    let folder = Folder::with(&good());
+    let env = [
+        ("GATEWAY__SERVER__HTTP_PORT", "18081"),
+        ("GATEWAY__AUTH__JWT_SECRET", "11112222333344445555666677778888"),
+        ("REDIS_PASSWORD", "hidden-redis-password"),
+    ];
+    let output = run(&["print-config", "--config", &folder.config()], &env);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(printed["server"]["http_port"], 18081);
+    let all = text(&output.stdout) + &text(&output.stderr);
+    for secret in [
+        SECRET,
+        "11112222333344445555666677778888",
+        "hidden-redis-password",
+    ] {
+        assert!(!all.contains(secret), "{all}");
+    }
+    let wrong = run(
+        &["check-config", "--config", &folder.config()],
+        &[("GATEWAY__SERVER__HTTP_PRT", "1")],
+    );
+    assert!(
+        text(&wrong.stderr).contains("GATEWAY__SERVER__HTTP_PRT"),
+        "{}",
+        text(&wrong.stderr)
+    );
+}
+
+#[test]
+fn the_documentation_names_every_section() {
+    let output = run(&["config-doc"], &[]);
+    let said = text(&output.stdout);
+    for key in [
+        "server",
+        "websocket_port",
+        "jwt_secret",
+        "max_devices",
+        "timeout_ms",
+        "push_ack_timeout_ms",
+    ] {
+        assert!(said.contains(key), "{key}");
+    }
+}
+
+#[test]
+fn tokens_can_be_made_and_checked_by_hand() {
+    let folder = Folder::with(&good());
+    let config = folder.config();
+    let minted = run(
+        &[
+            "gen-token",
+            "--config",
+            &config,
+            "--user",
+            "alice",
+            "--role",
+            "admin",
+        ],
+        &[],
+    );
+    assert_eq!(minted.status.code(), Some(0), "{}", text(&minted.stderr));
+    let token = text(&minted.stdout).trim().to_owned();
+    let checked = run(&["check-token", "--config", &config, &token], &[]);
+    assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stderr));
+    let claims: Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert_eq!(
+        (&claims["sub"], &claims["roles"]),
+        (&json!("alice"), &json!(["admin"]))
+    );
+    let wrong = run(&["check-token", "--config", &config, &format!("{token}x")], &[]);
+    assert_ne!(wrong.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_minted_admin_token_opens_the_admin_routes() {
+    let stack = Stack::start().await;
+    let config = stack
+        .folder
+        .path()
+        .join("gateway_config.json")
+        .to_string_lossy()
+        .into_owned();
+    let minted = run(
+        &[
+            "gen-token",
+            "--config",
+            &config,
+            "--user",
+            "root",
+            "--role",
+            "admin",
+        ],
+        &[],
+    );
+    let bearer = format!("Bearer {}", text(&minted.stdout).trim());
+    let answer = stack
+        .http()
+        .get("/api/connections/stats", &[("authorization", &bearer)])
+        .await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+}
+
+#[tokio::test]
+async fn log_lines_have_the_asked_shape_and_hold_no_secret() {
+    let mut stack = Stack::builder()
+        .config(json!({"logging": {"level": "debug"}}))
+        .start()
+        .await;
+    let mut client = stack.login("alice", "d1", "web").await;
+    let (token, refresh_token) = (client.token.clone(), client.refresh_token.clone());
+    client.command(4, &json!({"refresh_token": refresh_token})).await;
+    client.command(9_999, &json!({})).await;
+    client.close().await;
+    assert!(
+        stack.gateway.says("session bound").await,
+        "{}",
+        stack.gateway.log()
+    );
+    stack.gateway.signal("INT").await;
+    assert_eq!(stack.gateway.ended().await, Some(0));
+    let log = stack.gateway.log();
+    let line = log.lines().find(|line| line.contains("session bound")).unwrap();
+    let parts: Vec<&str> = line.split("] [").collect();
+    assert!(line.starts_with('[') && parts.len() >= 4, "{line}");
+    assert_eq!((parts[1], parts[2]), ("gateway", "info"), "{line}");
+    assert!(parts[3].contains(".rs:"), "{line}");
+    assert!(
+        line.contains("user_id=alice") && line.contains("session_id="),
+        "{line}"
+    );
+    for secret in [token.as_str(), &refresh_token, SECRET, "password\""] {
+        assert!(!log.contains(secret), "a secret in the log");
+    }
+}
+
+#[tokio::test]
+async fn json_logs_are_json() {
+    let mut stack = Stack::builder()
+        .config(json!({"logging": {"format": "json"}}))
+        .start()
+        .await;
+    stack.login("alice", "d1", "web").await.close().await;
+    stack.gateway.signal("TERM").await;
+    stack.gateway.ended().await;
+    let log = stack.gateway.log();
+    let line = log.lines().find(|line| line.contains("session bound")).unwrap();
+    let line: Value = serde_json::from_str(line).unwrap();
+    assert_eq!(line["user_id"], "alice", "{line}");
+}
+
+#[tokio::test]
+async fn a_taken_port_is_named() {
+    let stack = Stack::start().await;
+    let folder = Folder::with(&json!({
+        "server": {"host": "127.0.0.1", "websocket_port": stack.websocket.port(), "http_port": 0, "grpc_port": 0},
+        "auth": {"jwt_secret": SECRET},
+    }));
+    let config = folder.config();
+    let mut second = Process::start(
+        "gateway-server",
+        &["serve".into(), "--config".into(), config],
+        &[],
+    );
+    assert_ne!(
+        second.ended().await,
+        Some(0),
+        "SO_REUSEPORT is for our own workers only"
+    );
+    assert!(
+        second.log().contains(&stack.websocket.port().to_string()),
+        "{}",
+        second.log()
+    );
+}
+
+#[tokio::test]
+async fn dev_needs_no_configuration_at_all() {
+    let args: Vec<String> = [
+        "--dev",
+        "--set",
+        "server.websocket_port=0",
+        "--set",
+        "server.http_port=0",
+        "--set",
+        "server.grpc_port=0",
+    ]
+    .map(str::to_owned)
+    .into();
+    let mut gateway = Process::start("gateway-server", &args, &[]);
+    let http = gateway.line("http listening on ").await;
+    assert!(gateway.says("serving").await);
+    let http: std::net::SocketAddr = http.parse().unwrap();
+    let http = std::net::SocketAddr::from(([127, 0, 0, 1], http.port()));
+    assert_eq!(
+        gateway_tests::http::Http::new(http)
+            .get("/readyz", &[])
+            .await
+            .status,
+        200
+    );
+    gateway.signal("INT").await;
+    assert_eq!(gateway.ended().await, Some(0));
+}
