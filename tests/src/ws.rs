@@ -253,18 +253,17 @@ impl WsClient {
         }
     }
 
-    /// Whether nothing at all comes for a while.
-    pub async fn silent_for(&mut self, time: Duration) -> bool {
-        if !self.aside.is_empty() {
-            return false;
-        }
-        match tokio::time::timeout(time, self.read_frame()).await {
-            Err(_) => true,
-            Ok(event) => {
-                self.aside.push_back(event);
-                false
+    /// Whether no push comes for a while, nor is one here already; pings are answered meanwhile.
+    pub async fn no_push_for(&mut self, time: Duration) -> bool {
+        let deadline = tokio::time::Instant::now() + time;
+        while !self.aside.iter().any(Event::is_push) {
+            match tokio::time::timeout_at(deadline, self.read_frame()).await {
+                Err(_) => return true,
+                Ok(event @ Event::Closed { .. }) => panic!("closed while no push was waited for: {event:?}"),
+                Ok(event) => self.aside.push_back(event),
             }
         }
+        false
     }
 
     /// Whether the connection still answers.
@@ -342,6 +341,14 @@ impl WsClient {
 }
 
 impl Event {
+    fn is_push(&self) -> bool {
+        match self {
+            Self::Json(value) => value["cmd_id"] == 5001,
+            Self::Envelope(opened) => opened.header.cmd_id == 5001,
+            Self::Closed { .. } => false,
+        }
+    }
+
     /// The JSON of a text frame.
     pub fn json(self) -> Value {
         match self {

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -11,7 +12,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The bytes of a 503 that ends its connection.
 pub(crate) fn unavailable(retry_after: Duration) -> String {
-    let body = r#"{"code":503,"message":"Service Unavailable"}"#;
+    let body = json_body(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "too many connections, come back later",
+    );
     format!(
         "HTTP/1.1 503 Service Unavailable\r\nRetry-After: {}\r\nContent-Type: application/json\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
@@ -30,13 +34,17 @@ pub(crate) fn whole_seconds(duration: Duration) -> u64 {
         .unwrap_or(u64::MAX)
 }
 
-/// Says so and hangs up. The request is read away first, since closing over unread input would reset
-/// the connection and lose the answer.
+/// Says so and hangs up. The answer waits for the first bytes of the request, since a client may take what comes before
+/// it has asked for a fault; the rest is read away, since closing over unread input would reset the connection and lose
+/// the answer.
 pub(crate) async fn refuse(mut stream: TcpStream, answer: String) {
     let told = tokio::time::timeout(PATIENCE, async {
+        let mut sink = [0; 1024];
+        if stream.read(&mut sink).await? == 0 {
+            return Ok(());
+        }
         stream.write_all(answer.as_bytes()).await?;
         stream.shutdown().await?;
-        let mut sink = [0; 1024];
         while stream.read(&mut sink).await? > 0 {}
         io::Result::Ok(())
     });
@@ -44,10 +52,13 @@ pub(crate) async fn refuse(mut stream: TcpStream, answer: String) {
     let _ = told.await;
 }
 
-/// A short JSON body `{"code","message"}`.
-pub(crate) fn json_body(code: u16, message: &str) -> String {
-    let mut body = format!(r#"{{"code":{code},"message":""#);
-    for character in message.chars() {
+/// An error's body as the HTTP API has them: `{"code","message","err_msg","request_id"}`.
+pub(crate) fn json_body(status: StatusCode, told: &str) -> String {
+    let (code, text) = (status.as_u16(), status.canonical_reason().unwrap_or_default());
+    let request_id = request_id();
+    tracing::debug!(%request_id, code, told, "a request was refused");
+    let mut body = format!(r#"{{"code":{code},"message":"{text}","err_msg":""#);
+    for character in told.chars() {
         match character {
             '"' | '\\' => {
                 body.push('\\');
@@ -57,6 +68,17 @@ pub(crate) fn json_body(code: u16, message: &str) -> String {
             plain => body.push(plain),
         }
     }
+    body.push_str(r#"","request_id":""#);
+    body.push_str(&request_id);
     body.push_str("\"}");
     body
+}
+
+/// A random id to find the refusal in the log by; empty where the system gives no random bytes.
+fn request_id() -> String {
+    let mut bytes = [0; 16];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => format!("{:032x}", u128::from_be_bytes(bytes)),
+        Err(_) => String::new(),
+    }
 }

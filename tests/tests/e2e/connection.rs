@@ -59,8 +59,12 @@ async fn a_silent_session_is_closed_4409_and_pongs_do_not_keep_it() {
         .await;
     let mut quiet = stack.login("alice", "w", "web").await;
     let mut other = stack.login("alice", "a", "android").await;
-    assert_eq!(quiet.closed().await.0, 4409);
-    assert!(other.is_alive().await, "its platform has more time");
+    let (closed, quiet_there) = tokio::join!(quiet.closed(), other.no_push_for(Duration::from_secs(5)));
+    assert_eq!(closed.0, 4409);
+    assert!(
+        quiet_there && other.is_alive().await,
+        "its platform has more time"
+    );
 }
 
 #[tokio::test]

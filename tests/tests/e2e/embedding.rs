@@ -165,7 +165,7 @@ async fn a_running_gateway_pushes_counts_and_stops() {
         .push_to_device(alice, device, Platform::parse("android").unwrap(), body("one"))
         .await;
     assert_eq!(two.push().await["data"]["content"], "one");
-    assert!(one.silent_for(Duration::from_millis(300)).await);
+    assert!(one.no_push_for(Duration::from_millis(300)).await);
     running.stop().await;
     assert_eq!(one.closed().await.0, 1001);
 }

@@ -120,7 +120,7 @@ async fn a_push_tells_every_devices_outcome() {
     };
     gateway.push(keyed(one, SERVICE_KEY)).await.unwrap();
     assert_eq!(web.push().await["data"]["content"], "just you");
-    assert!(phone.silent_for(std::time::Duration::from_millis(300)).await);
+    assert!(phone.no_push_for(std::time::Duration::from_millis(300)).await);
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
 /// Claims of a token that is good for the gateway under test.
-pub fn claims(user: &str, device: &str, platform: &str) -> Value {
+pub(crate) fn claims(user: &str, device: &str, platform: &str) -> Value {
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
     json!({
         "iss": "mychat-gateway", "aud": "mychat-client", "sub": user, "jti": format!("{user}-{device}-{now}"),
@@ -16,7 +16,7 @@ pub fn claims(user: &str, device: &str, platform: &str) -> Value {
 }
 
 /// A token signed with the secret of the gateway under test.
-pub fn token(claims: &Value) -> String {
+pub(crate) fn token(claims: &Value) -> String {
     let key = EncodingKey::from_secret(SECRET.as_bytes());
     encode(&Header::new(Algorithm::HS256), claims, &key).unwrap()
 }

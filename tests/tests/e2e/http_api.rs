@@ -449,8 +449,16 @@ async fn bodies_and_headers_have_limits() {
 }
 
 #[tokio::test]
-async fn browsers_of_other_origins_may_ask() {
-    let stack = Stack::start().await;
+async fn browsers_of_the_origins_that_are_named_may_ask() {
+    let stack = Stack::builder()
+        .config(json!({"cors": {"allowed_origins": ["https://chat.example"]}}))
+        .start()
+        .await;
+    let stranger = stack
+        .http()
+        .get("/api/system/health", &[("origin", "https://evil.example")])
+        .await;
+    assert!(!stranger.headers.contains_key("access-control-allow-origin"));
     let origin = ("origin", "https://chat.example");
     let preflight = stack
         .http()

@@ -54,7 +54,7 @@ async fn a_message_reaches_the_other_at_once() {
         );
     }
     assert!(
-        alice.silent_for(Duration::from_millis(300)).await,
+        alice.no_push_for(Duration::from_millis(300)).await,
         "the sender gets no push"
     );
 }
@@ -81,11 +81,11 @@ async fn offline_messages_come_once_and_in_order_at_the_next_login() {
         .command(2001, &json!({"to_user": "bob", "content": "live"}))
         .await;
     assert_eq!(bob.push_and_ack().await["data"]["content"], "live");
-    assert!(bob.silent_for(Duration::from_millis(500)).await, "nothing twice");
+    assert!(bob.no_push_for(Duration::from_millis(500)).await, "nothing twice");
     bob.close().await;
     let mut again = stack.login("bob", "d1", "web").await;
     assert!(
-        again.silent_for(Duration::from_millis(700)).await,
+        again.no_push_for(Duration::from_millis(700)).await,
         "what was taken does not come again"
     );
 }
@@ -116,7 +116,7 @@ async fn what_is_not_acknowledged_is_recorded_and_comes_again() {
     let again = back.push_and_ack().await;
     assert_eq!(again["data"]["push_id"], ignored["data"]["push_id"]);
     assert_eq!(again["data"]["content"], "ignored");
-    assert!(back.silent_for(Duration::from_millis(500)).await);
+    assert!(back.no_push_for(Duration::from_millis(500)).await);
 }
 
 #[tokio::test]
@@ -179,8 +179,8 @@ async fn a_push_reaches_all_three_devices_or_just_the_one_meant() {
     )
     .await;
     assert_eq!(devices[1].push().await["data"]["content"], "one");
-    assert!(devices[0].silent_for(Duration::from_millis(300)).await);
-    assert!(devices[2].silent_for(Duration::from_millis(300)).await);
+    assert!(devices[0].no_push_for(Duration::from_millis(300)).await);
+    assert!(devices[2].no_push_for(Duration::from_millis(300)).await);
 }
 
 #[tokio::test]
@@ -196,7 +196,7 @@ async fn a_push_is_idempotent_by_its_id() {
         assert_eq!(report["push_id"], "once");
     }
     assert_eq!(bob.push().await["data"]["push_id"], "once");
-    assert!(bob.silent_for(Duration::from_millis(400)).await);
+    assert!(bob.no_push_for(Duration::from_millis(400)).await);
 }
 
 #[tokio::test]
@@ -226,7 +226,7 @@ async fn a_group_message_reaches_fifty_members() {
         assert_eq!(push["data"]["conversation_type"], "group");
         assert_eq!(push["data"]["conversation_id"], group_id);
     }
-    assert!(alice.silent_for(Duration::from_millis(300)).await);
+    assert!(alice.no_push_for(Duration::from_millis(300)).await);
 }
 
 #[tokio::test]
@@ -253,7 +253,7 @@ async fn a_push_during_the_login_does_not_overtake_the_offline_box() {
     for number in 0..30 {
         assert_eq!(bob.push_and_ack().await["data"]["content"], number.to_string());
     }
-    assert!(bob.silent_for(Duration::from_millis(600)).await);
+    assert!(bob.no_push_for(Duration::from_millis(600)).await);
 }
 
 #[tokio::test]

@@ -133,7 +133,7 @@ async fn drain(body: &mut Incoming) {
 }
 
 fn plain(status: StatusCode, message: &str) -> Response<Bytes> {
-    let mut answer = Response::new(Bytes::from(json_body(status.as_u16(), message)));
+    let mut answer = Response::new(Bytes::from(json_body(status, message)));
     *answer.status_mut() = status;
     answer
         .headers_mut()

@@ -231,7 +231,7 @@ fn refused(refusal: Refusal) -> Answer {
 }
 
 fn plain(status: StatusCode, message: &str) -> Answer {
-    let mut answer = Response::new(Full::from(json_body(status.as_u16(), message)));
+    let mut answer = Response::new(Full::from(json_body(status, message)));
     *answer.status_mut() = status;
     answer
         .headers_mut()

@@ -92,7 +92,7 @@ async fn bodies_are_bounded_however_they_come() {
             "over",
             post("Content-Length: 1001\r\n", &over),
             "413",
-            r#"{"code":413,"message":"Too Large"}"#,
+            r#"{"code":413,"message":"Payload Too Large","err_msg":"Too Large","request_id":""#,
         ),
         (
             "chunked",
@@ -131,7 +131,7 @@ async fn bodies_are_bounded_however_they_come() {
             answer.starts_with(&format!("HTTP/1.1 {status} ")),
             "{name}: {answer}"
         );
-        assert!(answer.ends_with(body), "{name}: {answer}");
+        assert!(answer.contains(body), "{name}: {answer}");
     }
 }
 
