@@ -88,7 +88,8 @@ pub(crate) fn pasted(workspace: &Workspace) -> Result<()> {
     crate::dev::runtime()?.block_on(async {
         let mut stop = StopSignals::listen()?;
         let ports = Ports::any(LOOPBACK)?;
-        let mut dev = workspace.command(std::env::current_exe().context("finding this program")?);
+        // By its path: the build may have replaced the file that this process was started from.
+        let mut dev = workspace.command(workspace.program("xtask"));
         dev.args(["dev", "--quiet", "--port-base", &ports.websocket.to_string()]);
         let mut dev = Supervised::start("dev", dev, Echo::Keep)?;
         let said = tokio::select! {
