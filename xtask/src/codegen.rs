@@ -38,7 +38,10 @@ const WITHOUT_DEBUG: &[&str] = &[
     ".mychat.backend.v1.CommandReply",
 ];
 
-/// Where the generated files live, relative to the project's root.
+/// What operators read of every key, relative to the project's root.
+const REFERENCE: &str = "docs/configuration.md";
+
+/// Where the generated code lives, likewise.
 const TARGET: &str = "crates/gateway-codec/src/proto/generated";
 
 /// File name of the descriptor set that server reflection answers from.
@@ -53,6 +56,7 @@ const GRPC_ONLY: &str = "#[cfg(feature = \"grpc\")]";
 /// A contract that does not compile, a file that cannot be written, or, with `check`, a generated file that
 /// is missing, different or left over: the message names it.
 pub(crate) fn run(root: &Path, check: bool) -> Result<()> {
+    reference(root, check)?;
     let fresh = generate(&root.join("proto"))?;
     let target = root.join(TARGET);
     let present = read_folder(&target)?;
@@ -70,6 +74,21 @@ pub(crate) fn run(root: &Path, check: bool) -> Result<()> {
         fs::remove_file(target.join(name)).with_context(|| format!("cannot remove {TARGET}/{name}"))?;
         println!("removed {TARGET}/{name}");
     }
+    Ok(())
+}
+
+/// The reference of the configuration, made from the same declarations that read it.
+fn reference(root: &Path, check: bool) -> Result<()> {
+    let fresh = gateway_config::reference_markdown();
+    let path = root.join(REFERENCE);
+    if fs::read_to_string(&path).is_ok_and(|present| present == fresh) {
+        return Ok(());
+    }
+    if check {
+        bail!("{REFERENCE} differs from the configuration's keys: run `cargo xtask codegen`");
+    }
+    fs::write(&path, fresh).with_context(|| format!("cannot write {REFERENCE}"))?;
+    println!("wrote {REFERENCE}");
     Ok(())
 }
 

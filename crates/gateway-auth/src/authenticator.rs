@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::error::{AuthError, SetupError};
 use crate::identity::{Identity, Subject, TokenPair};
 use crate::keys::KeyRing;
+use crate::metrics::{Refreshes, Revoked, Verifications};
 use crate::random::{Random, random_id};
 use crate::store::{EmbeddedTokenStore, FamilyId, NewFamily, NewRefresh, Rotation, TokenRef, TokenStore};
 
@@ -29,6 +30,9 @@ const CACHED_TOKENS: usize = 65_536;
 
 /// Longest time that the store is not asked about a token.
 const MAX_CHECK_AGE: Duration = Duration::from_secs(30);
+
+/// Identities that are confirmed by one question to the store.
+const CONFIRMED_AT_ONCE: usize = 256;
 
 /// Gives out and checks tokens.
 pub struct Authenticator {
@@ -43,6 +47,9 @@ pub struct Authenticator {
     era: AtomicU64,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    verifications: Verifications,
+    refreshes: Refreshes,
+    revoked: Revoked,
 }
 
 /// A token whose signature and claims are good, and which was not revoked at `at`.
@@ -85,10 +92,14 @@ impl Authenticator {
             era: AtomicU64::new(0),
             clock,
             random,
+            verifications: Verifications::new(),
+            refreshes: Refreshes::new(),
+            revoked: Revoked::new(),
         })
     }
 
-    /// Gives a token pair to a login, whose truth the caller answers for.
+    /// Gives a token pair to a login, whose truth the caller answers for. Older pairs of the same device live on
+    /// until they expire or log out; a user's seventeenth login ends the refreshing of the oldest.
     ///
     /// # Errors
     /// The store cannot be written, or the key does not sign.
@@ -121,6 +132,12 @@ impl Authenticator {
         refresh_token: &str,
         device_id: Option<&str>,
     ) -> Result<TokenPair, AuthError> {
+        let refreshed = self.rotate(refresh_token, device_id).await;
+        self.refreshes.count(&refreshed);
+        refreshed
+    }
+
+    async fn rotate(&self, refresh_token: &str, device_id: Option<&str>) -> Result<TokenPair, AuthError> {
         let now = self.clock.now();
         let (token, successor) = self.new_refresh(now);
         let rotation = Rotation {
@@ -130,6 +147,7 @@ impl Authenticator {
         };
         let rotated = self.store.rotate(rotation, now).await;
         if matches!(rotated, Err(AuthError::RefreshReused { .. })) {
+            self.revoked.reuse.increment(1);
             self.new_era();
         }
         let rotated = rotated?;
@@ -148,6 +166,9 @@ impl Authenticator {
         let until = self.rules.dead_at(identity.expires_at().max(youngest));
         let revoked = self.store.revoke(identity.token(), until, now).await;
         self.new_era();
+        if revoked.is_ok() {
+            self.revoked.logout.increment(1);
+        }
         revoked
     }
 
@@ -157,6 +178,12 @@ impl Authenticator {
     /// # Errors
     /// What is wrong with the token, or that the store cannot be asked.
     pub async fn authenticate(&self, token: &str) -> Result<Identity, AuthError> {
+        let checked = self.check(token).await;
+        self.verifications.count(&checked);
+        checked
+    }
+
+    async fn check(&self, token: &str) -> Result<Identity, AuthError> {
         let now = self.clock.now();
         // Read before the store is asked: a revocation in between makes the answer an old one.
         let era = self.era.load(Ordering::SeqCst);
@@ -165,6 +192,7 @@ impl Authenticator {
             Some(checked) => {
                 self.rules.check_expiry(checked.identity.expires_at(), now)?;
                 if checked.era == era && now.saturating_since(checked.at) < self.check_age {
+                    self.verifications.cache_hits.increment(1);
                     return Ok(checked.identity);
                 }
                 checked.identity
@@ -197,6 +225,30 @@ impl Authenticator {
             return Err(AuthError::Revoked);
         }
         Ok(())
+    }
+
+    /// Checks many identities right now, as [`Authenticator::confirm`] does: `true`, at the place of each, where it
+    /// still stands. For renewing sessions in the background; the store is asked for 256 at a time.
+    ///
+    /// # Errors
+    /// The store cannot be asked: nothing is known of any of them then.
+    pub async fn confirm_many(&self, identities: &[Identity]) -> Result<Vec<bool>, AuthError> {
+        let now = self.clock.now();
+        let mut stands = Vec::with_capacity(identities.len());
+        for some in identities.chunks(CONFIRMED_AT_ONCE) {
+            let tokens: Vec<TokenRef> = some.iter().map(|identity| identity.token().clone()).collect();
+            let revoked = self.store.are_revoked(&tokens, now).await?;
+            if revoked.len() != some.len() {
+                tracing::error!(
+                    "the token store answered for another number of tokens than it was asked for"
+                );
+                return Err(AuthError::StoreUnavailable);
+            }
+            stands.extend(some.iter().zip(revoked).map(|(identity, revoked)| {
+                !revoked && self.rules.check_expiry(identity.expires_at(), now).is_ok()
+            }));
+        }
+        Ok(stands)
     }
 
     /// An access token alone, without a family: it cannot be refreshed. `life` counts in whole seconds.

@@ -15,6 +15,7 @@ mod clock;
 mod error;
 mod identity;
 mod keys;
+mod metrics;
 mod random;
 pub mod store;
 
@@ -26,7 +27,7 @@ pub use clock::{ManualClock, MockClock};
 pub use error::{AuthError, SetupError};
 pub use identity::{Identity, Subject, TokenPair};
 #[cfg(any(test, feature = "test-util"))]
-pub use random::MockRandom;
+pub use random::{MockRandom, SeededRandom};
 pub use random::{Random, SystemRandom};
 #[cfg(any(test, feature = "test-util"))]
 pub use store::MockTokenStore;

@@ -119,4 +119,11 @@ pub trait TokenStore: Send + Sync {
     /// # Errors
     /// [`AuthError::StoreUnavailable`].
     async fn is_revoked(&self, token: &TokenRef, now: Timestamp) -> Result<bool, AuthError>;
+
+    /// As `is_revoked` for many at once, in their order. The caller gives at most some hundred, so that no store
+    /// is held up.
+    ///
+    /// # Errors
+    /// [`AuthError::StoreUnavailable`], for all of them.
+    async fn are_revoked(&self, tokens: &[TokenRef], now: Timestamp) -> Result<Vec<bool>, AuthError>;
 }

@@ -18,8 +18,8 @@ section! {
         "allow_multiple_devices" => allow_multiple_devices: bool = false;
         /// Most devices of a user; a further one sends the oldest away. Left out, there is no bound.
         "max_devices" => max_devices: Option<NonZeroU32> = None, 1..=10_000;
-        /// Where several devices are not allowed: a new one sends the old one away (4410); with `false` the new one is
-        /// refused (409). Has no effect where several are allowed.
+        /// A new device sends all others of this platform away (4410). With `false`, a new one is refused (409) where
+        /// only one is allowed, and only the oldest goes where `max_devices` is reached.
         "kick_existing_on_login" => kick_existing_on_login: bool = false;
         /// The user's other devices get the notice `new_login`.
         "notify_on_new_login" => notify_on_new_login: bool = false;

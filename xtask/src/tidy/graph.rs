@@ -25,7 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("mock-service", &["gateway-codec"]),
     ("loadgen", &["gateway-client", "gateway-codec"]),
-    ("xtask", &[]),
+    ("xtask", &["gateway-config"]),
     ("gateway-tests", &["*"]),
 ];
 

@@ -1,3 +1,5 @@
+mod confirmation;
+mod counting;
 mod keys;
 mod revocation;
 

@@ -6,28 +6,38 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use gateway_codec::Timestamp;
-use metrics::Counter;
 
 use super::families::{Families, Refused};
 use super::revocation_file::RevocationFile;
 use super::revocations::Revocations;
 use super::{NewFamily, Rotated, Rotation, TokenRef, TokenStore};
 use crate::error::{AuthError, SetupError};
+use crate::metrics::Dropped;
 
 /// Keeps families and revocations in memory.
 ///
 /// Bounds: 16 families a user and 1,000,000 in all (the oldest, or the first to expire, can no longer refresh;
-/// counted in `gateway_auth_families_dropped_total`), 1,000,000 revocations (a further one is refused).
+/// counted in `gateway_auth_families_dropped_total`), 1,000,000 revocations (a further one is refused, counted in
+/// `gateway_auth_revocations_lost_total`). The file grows by two lines a logout until the next start compacts it.
 pub struct EmbeddedTokenStore {
     // Held for map operations only, never across an await or a write.
     state: Mutex<State>,
     file: Option<Arc<Mutex<RevocationFile>>>,
-    dropped: Counter,
+    dropped: Dropped,
 }
 
 struct State {
     families: Families,
     revocations: Revocations,
+}
+
+impl State {
+    fn is_revoked(&self, token: &TokenRef, now: Timestamp) -> bool {
+        self.revocations.has(&token.jti, now)
+            || token
+                .family
+                .is_some_and(|family| self.revocations.has(&family.to_string(), now))
+    }
 }
 
 impl EmbeddedTokenStore {
@@ -53,7 +63,7 @@ impl EmbeddedTokenStore {
                 revocations,
             }),
             file,
-            dropped: metrics::counter!("gateway_auth_families_dropped_total"),
+            dropped: Dropped::new(),
         })
     }
 
@@ -70,10 +80,11 @@ impl EmbeddedTokenStore {
         };
         let write = move || {
             let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-            lines.iter().try_for_each(|(id, until)| file.append(id, *until))
+            file.append(&lines)
         };
         let written = tokio::task::spawn_blocking(write).await;
         written.map_err(std::io::Error::other).flatten().map_err(|error| {
+            self.dropped.revocations.increment(1);
             tracing::error!(%error, "a revocation is not on disk and would be lost by a restart");
             AuthError::StoreUnavailable
         })
@@ -84,7 +95,7 @@ impl EmbeddedTokenStore {
 impl TokenStore for EmbeddedTokenStore {
     async fn open(&self, family: NewFamily, now: Timestamp) -> Result<(), AuthError> {
         let dropped = self.state().families.open(family, now);
-        self.dropped.increment(dropped as u64);
+        self.dropped.families.increment(dropped as u64);
         Ok(())
     }
 
@@ -97,6 +108,7 @@ impl TokenStore for EmbeddedTokenStore {
                 Err(Refused::Reused(id, ended)) => {
                     let family = id.to_string();
                     if state.revocations.add(&family, ended.access_until, now).is_err() {
+                        self.dropped.revocations.increment(1);
                         tracing::error!(
                             "too many revocations; the access tokens of a reused family stay valid"
                         );
@@ -125,16 +137,21 @@ impl TokenStore for EmbeddedTokenStore {
             }
             for (id, until) in &lines {
                 let full = state.revocations.add(id, *until, now);
-                full.map_err(|_| AuthError::StoreUnavailable)?;
+                full.map_err(|_| {
+                    self.dropped.revocations.increment(1);
+                    AuthError::StoreUnavailable
+                })?;
             }
         }
         self.keep(lines).await
     }
 
     async fn is_revoked(&self, token: &TokenRef, now: Timestamp) -> Result<bool, AuthError> {
-        let family = token.family.map(|id| id.to_string());
+        Ok(self.state().is_revoked(token, now))
+    }
+
+    async fn are_revoked(&self, tokens: &[TokenRef], now: Timestamp) -> Result<Vec<bool>, AuthError> {
         let state = self.state();
-        Ok(state.revocations.has(&token.jti, now)
-            || family.is_some_and(|family| state.revocations.has(&family, now)))
+        Ok(tokens.iter().map(|token| state.is_revoked(token, now)).collect())
     }
 }

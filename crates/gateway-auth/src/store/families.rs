@@ -3,6 +3,13 @@
 //! Each token of a family is spent once. A spent one that comes back means that two parties hold it, and nobody
 //! can tell which is the thief, so the family ends. The one exception is a reply that was lost or two tabs at
 //! once: right after the spending, while the successor is unused.
+//!
+//! The device tells a mistake from a theft only for a token that is still unspent: a wrong device is refused and
+//! spends nothing, since it proves no second holder and must not log the owner out. A spent token is a reuse,
+//! whatever device it comes from.
+//!
+//! A login opens a family beside those that its device has already: being replaced (4410) revokes no token, and a
+//! late login must not end one that is newer. An abandoned family ends by expiry, or as the user's oldest.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
@@ -183,5 +190,7 @@ impl Families {
     }
 }
 
+#[cfg(test)]
+mod model_tests;
 #[cfg(test)]
 mod tests;

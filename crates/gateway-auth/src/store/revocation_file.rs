@@ -1,7 +1,8 @@
 //! The file that keeps revocations over a restart: one line `id expiry_ms` each, appended.
 //!
 //! It is read and rewritten without what is over (compacted) at start, and only appended to after that. A line
-//! that a crash cut short is left out with a warning: the process that wrote it never answered for it.
+//! that a crash cut short is left out with a warning: the process that wrote it never answered for it. Every append
+//! waits for the disk (fdatasync), because a logout that was answered must not come undone.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -15,6 +16,8 @@ use super::revocations::Revocations;
 #[derive(Debug)]
 pub(super) struct RevocationFile {
     file: File,
+    /// The last append failed and may have left part of a line.
+    torn: bool,
 }
 
 impl RevocationFile {
@@ -31,13 +34,17 @@ impl RevocationFile {
         let revocations = parse(&bytes, path, now)?;
         compact(path, &revocations)?;
         let file = OpenOptions::new().append(true).open(path)?;
-        Ok((Self { file }, revocations))
+        Ok((Self { file, torn: false }, revocations))
     }
 
-    /// Appends a line and waits until the disk has it. Blocks, for as long as the disk takes.
-    pub(super) fn append(&mut self, id: &str, until: Timestamp) -> io::Result<()> {
-        // One write, so that a line is never mixed with another's.
-        self.file.write_all(line(id, until).as_bytes())?;
+    /// Appends lines and waits until the disk has them. Blocks, for as long as the disk takes.
+    pub(super) fn append(&mut self, lines: &[(String, Timestamp)]) -> io::Result<()> {
+        // What a failed append left is closed off, or it would spoil the line that follows it.
+        let mut text = String::from(if self.torn { "\n" } else { "" });
+        text.extend(lines.iter().map(|(id, until)| line(id, *until)));
+        self.torn = true;
+        self.file.write_all(text.as_bytes())?;
+        self.torn = false;
         self.file.sync_data()
     }
 }
@@ -90,5 +97,48 @@ fn compact(path: &Path, revocations: &Revocations) -> io::Result<()> {
     let mut file = File::create(&new)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    fs::rename(&new, path)
+    fs::rename(&new, path)?;
+    // The new name is in the folder, and is lost with the folder if that is not on disk.
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_after_a_failed_append_is_not_spoilt_by_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("revoked");
+        let start = Timestamp::from_millis(1);
+        let until = Timestamp::from_millis(1_000);
+        let (mut file, _) = RevocationFile::open(&path, start).unwrap();
+        // What a full disk leaves: the beginning of a line, and an error.
+        file.file.write_all(b"half 10").unwrap();
+        file.torn = true;
+        file.append(&[("a".to_owned(), until), ("b".to_owned(), until)])
+            .unwrap();
+        file.append(&[("c".to_owned(), until)]).unwrap();
+        let (_, revocations) = RevocationFile::open(&path, start).unwrap();
+        let ids: Vec<_> = revocations.iter().map(|(id, _)| id).collect();
+        assert!(["a", "b", "c"].iter().all(|id| ids.contains(id)), "{ids:?}");
+        assert!(!ids.contains(&"halfa"));
+    }
+
+    #[test]
+    fn an_append_that_fails_is_told_and_the_next_one_starts_a_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("revoked");
+        fs::write(&path, "").unwrap();
+        let mut file = RevocationFile {
+            file: File::open(&path).unwrap(), // not for writing
+            torn: false,
+        };
+        let line = [("a".to_owned(), Timestamp::from_millis(1_000))];
+        assert!(file.append(&line).is_err());
+        file.file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.append(&line).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "\na 1000\n");
+    }
 }

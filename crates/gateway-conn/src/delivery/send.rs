@@ -1,0 +1,208 @@
+//! Queueing: from an order to the lanes of its sessions, at once and in order.
+
+use std::slice;
+use std::sync::Arc;
+
+use gateway_codec::{CloseCode, EncodedPush, Timestamp, UserId};
+use tokio::time::Instant;
+
+use super::Core;
+use super::flight::Flight;
+use super::order::{PushOrder, Pushed, Target};
+use super::pending::{Cargo, Held, Lane, Phase, Sent};
+use crate::LinkError;
+use crate::registry::Live;
+use crate::sharded::lock;
+
+/// What came of a push on one session.
+pub(super) enum Placed {
+    Queued,
+    /// The session is too slow; the push waits for its end, to be recorded.
+    Slow,
+    /// The session has ended.
+    Gone,
+}
+
+impl Core {
+    pub(super) fn push_now(self: &Arc<Self>, order: PushOrder, now: Timestamp) -> Pushed {
+        let push_id = order.body.push_id.clone();
+        let shared_id: Arc<str> = Arc::from(push_id.as_str());
+        let push = Arc::new(EncodedPush::new(order.body, now));
+        let (users, device) = match &order.target {
+            Target::Users(users) => (users.as_slice(), None),
+            Target::Device {
+                user,
+                device,
+                platform,
+            } => (slice::from_ref(user), Some((device, platform))),
+        };
+        let one = |user: &UserId| {
+            if self.is_closing() {
+                return Arc::new(Flight::failed(shared_id.clone(), user.clone()));
+            }
+            let all = self.registry.live_of(user);
+            let known = all.iter().map(|live| live.record.session_id).collect();
+            let is_meant = |live: &&Arc<Live>| {
+                device.is_none_or(|(device, platform)| {
+                    live.record.device_id == *device && live.record.platform == *platform
+                })
+            };
+            let meant: Vec<&Arc<Live>> = all.iter().filter(is_meant).collect();
+            let devices: Vec<_> = meant.iter().map(|live| &*live.record).collect();
+            let flight = Arc::new(Flight::new(
+                shared_id.clone(),
+                user.clone(),
+                push.clone(),
+                known,
+                &devices,
+            ));
+            if let Some(first) = self.dedup.enter(&flight, Instant::now()) {
+                self.metrics.repeats.increment(1);
+                return first;
+            }
+            self.hand_out(&flight, &push, &meant);
+            flight
+        };
+        let flights = users.iter().map(one).collect();
+        Pushed { push_id, flights }
+    }
+
+    fn hand_out(self: &Arc<Self>, flight: &Arc<Flight>, push: &Arc<EncodedPush>, sessions: &[&Arc<Live>]) {
+        for (slot, live) in sessions.iter().enumerate() {
+            match self.place(live, Cargo::Flight(flight.clone(), slot), push) {
+                Placed::Queued => flight.queued(),
+                Placed::Slow => {}
+                // The flight is open until it is handed out, so nothing has to be recorded yet.
+                Placed::Gone => drop(flight.give_up(slot, &self.metrics)),
+            }
+        }
+        if let Some(push) = flight.handed_out(&self.metrics) {
+            self.record(flight.clone(), push);
+        }
+    }
+
+    /// Queues one push on one session, or holds it.
+    pub(super) fn place(&self, live: &Arc<Live>, cargo: Cargo, push: &Arc<EncodedPush>) -> Placed {
+        let mut lane = lock(&live.lane);
+        if lane.phase == Phase::Closed {
+            return Placed::Gone;
+        }
+        // First, so that whoever ends the session finds it.
+        self.now_busy(live);
+        let placed = match lane.phase {
+            Phase::Closed => Placed::Gone,
+            Phase::Closing if lane.held() >= 2 * self.settings.catch_up_buffer => Placed::Gone,
+            Phase::Closing => hold_slow(&mut lane, cargo, push),
+            Phase::Fresh | Phase::Asking if lane.held() >= self.settings.catch_up_buffer => {
+                self.too_slow(live, &mut lane);
+                hold_slow(&mut lane, cargo, push)
+            }
+            Phase::Fresh | Phase::Asking => {
+                let until = Instant::now() + self.settings.catch_up_timeout;
+                let work = lane.work();
+                work.held_until.get_or_insert(until);
+                work.held.push_back(Held {
+                    cargo,
+                    push: push.clone(),
+                });
+                Placed::Queued
+            }
+            Phase::Open => self.place_open(live, &mut lane, cargo, push),
+        };
+        self.tidy(live, &mut lane);
+        placed
+    }
+
+    fn place_open(&self, live: &Arc<Live>, lane: &mut Lane, cargo: Cargo, push: &Arc<EncodedPush>) -> Placed {
+        let sent = if lane.outstanding() >= self.settings.pending_per_session {
+            Err(LinkError::Full)
+        } else {
+            live.link.push(push)
+        };
+        match sent {
+            Ok(ticket) => {
+                self.enter(lane, ticket, cargo, false);
+                Placed::Queued
+            }
+            Err(LinkError::Closed) => Placed::Gone,
+            Err(LinkError::Full) => {
+                self.too_slow(live, lane);
+                hold_slow(lane, cargo, push)
+            }
+        }
+    }
+
+    /// Enters what the link has taken, to be settled later; a broadcast is not.
+    pub(super) fn enter(&self, lane: &mut Lane, ticket: u64, cargo: Cargo, in_box: bool) {
+        if matches!(cargo, Cargo::Broadcast) {
+            return;
+        }
+        let deadline = Instant::now() + self.settings.push_ack_timeout;
+        lane.work().enter(Sent {
+            ticket,
+            cargo,
+            deadline,
+            expired: false,
+            in_box,
+        });
+    }
+
+    /// Ends a session whose client reads too slowly. What it has not taken is recorded when its end is reported, or
+    /// after `push_ack_timeout`, in order.
+    fn too_slow(&self, live: &Arc<Live>, lane: &mut Lane) {
+        lane.phase = Phase::Closing;
+        lane.work().held_until = Some(Instant::now() + self.settings.push_ack_timeout);
+        live.link.close(CloseCode::TooSlow, "too slow");
+    }
+
+    /// Lets what was held go, in order.
+    pub(super) fn release(self: &Arc<Self>, live: &Arc<Live>, lane: &mut Lane) {
+        lane.phase = Phase::Open;
+        let mut held = std::mem::take(&mut lane.work().held);
+        lane.work().held_until = None;
+        while let Some(next) = held.pop_front() {
+            match live.link.push(&next.push) {
+                Ok(ticket) => self.enter(lane, ticket, next.cargo, false),
+                Err(LinkError::Full) => {
+                    if let Cargo::Flight(flight, slot) = &next.cargo {
+                        flight.slow(*slot);
+                    }
+                    held.push_front(next);
+                    self.too_slow(live, lane);
+                    lane.work().held = held;
+                    return;
+                }
+                Err(LinkError::Closed) => self.give_up(next.cargo),
+            }
+        }
+    }
+
+    /// Enters a session among those with something under way.
+    pub(super) fn now_busy(&self, live: &Arc<Live>) {
+        let session = live.record.session_id;
+        self.busy
+            .of(&session)
+            .entry(session)
+            .or_insert_with(|| live.clone());
+    }
+
+    /// Takes a session out of them again if nothing is.
+    pub(super) fn tidy(&self, live: &Arc<Live>, lane: &mut Lane) {
+        if lane.tidy() {
+            let session = live.record.session_id;
+            self.busy.of(&session).remove(&session);
+        }
+    }
+}
+
+/// Keeps a push of a session that is being closed, to be recorded in its turn; a broadcast is not kept.
+fn hold_slow(lane: &mut Lane, cargo: Cargo, push: &Arc<EncodedPush>) -> Placed {
+    if let Cargo::Flight(flight, slot) = &cargo {
+        flight.slow(*slot);
+        lane.work().held.push_back(Held {
+            cargo,
+            push: push.clone(),
+        });
+    }
+    Placed::Slow
+}

@@ -1,0 +1,37 @@
+//! The seam to a connection: what conn asks of the socket of a bound session.
+//!
+//! The server implements it around the network's outbound queue. Every call returns at once and never waits for the
+//! peer; none of them calls back into the registry or the delivery.
+
+use gateway_codec::{CloseCode, EncodedPush, Notice};
+
+/// Why a push could not be queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// The connection has ended, or is ending.
+    #[error("the connection is closed")]
+    Closed,
+    /// The outbound queue is at its bound: the client reads too slowly.
+    #[error("the outbound queue is full")]
+    Full,
+}
+
+/// The connection of one bound session.
+#[cfg_attr(any(test, feature = "test-util"), mockall::automock)]
+pub trait SessionLink: Send + Sync + 'static {
+    /// Queues one push in the session's own encoding and returns its ticket: 1, 2, 3, … in the order of the calls.
+    ///
+    /// # Errors
+    /// [`LinkError::Closed`] and [`LinkError::Full`]; nothing was queued then. Once the end of the connection has
+    /// been reported to [`Delivery::closed`](crate::Delivery::closed) it is always `Closed`.
+    fn push(&self, push: &EncodedPush) -> Result<u64, LinkError>;
+
+    /// Queues a notice (command 2), ahead of pushes. Lost without a word if the connection is ending.
+    fn notice<'a>(&self, notice: &Notice<'a>);
+
+    /// Ends the connection: what is queued goes first, then the close code. The first call wins.
+    fn close(&self, code: CloseCode, reason: &str);
+
+    /// Whether this client acknowledges pushes. It may become true during the life of a session, never false again.
+    fn acknowledges(&self) -> bool;
+}

@@ -1,0 +1,296 @@
+//! The sessions bound on this node, and the way in and out of them.
+//!
+//! The store decides who is bound; the registry holds the connections and makes the store's decisions true: whoever a
+//! login displaced is told and closed. A session can be displaced while its own bind is still coming back from the
+//! store. It stands in the directory as "binding" before the store is asked, so that whoever displaces it finds it there
+//! and leaves a mark, and it ends instead of becoming live.
+
+mod directory;
+mod live;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use gateway_codec::{NodeId, Notice, Platform, SessionId, Timestamp, UserId};
+use gateway_config::{DevicePolicy, Platforms};
+
+use self::directory::Directory;
+pub use self::live::Live;
+use crate::metrics::RegistryMetrics;
+use crate::store::{BindAttempt, Page, SessionStore, Standing};
+use crate::{
+    BindError, KickKind, NewSession, PolicyError, PolicyTable, Selector, SessionLink, SessionRecord,
+    StoreError,
+};
+
+/// What a displaced client is shown.
+const REPLACED: &str = "replaced by a newer login";
+
+/// Counts of this node's bound sessions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Bound sessions.
+    pub total: usize,
+    /// Bound sessions by platform; none is listed with 0.
+    pub by_platform: BTreeMap<Platform, usize>,
+    /// Users with a bound session.
+    pub unique_users: usize,
+}
+
+/// See the module. Share it by `Arc`.
+pub struct Registry {
+    store: Arc<dyn SessionStore>,
+    node: NodeId,
+    policies: RwLock<Arc<PolicyTable>>,
+    directory: Directory,
+    metrics: RegistryMetrics,
+}
+
+impl Registry {
+    /// A registry without sessions.
+    ///
+    /// # Errors
+    /// [`PolicyError`] for a policy table that cannot be used.
+    pub fn new(
+        store: Arc<dyn SessionStore>,
+        node: NodeId,
+        platforms: &Platforms,
+    ) -> Result<Self, PolicyError> {
+        Ok(Self {
+            store,
+            node,
+            policies: RwLock::new(Arc::new(PolicyTable::new(platforms)?)),
+            directory: Directory::new(),
+            metrics: RegistryMetrics::new(),
+        })
+    }
+
+    /// Binds a session: from now on it is found by its user, and those that it displaces are not.
+    ///
+    /// Displaced sessions get the notice `kicked` and close 4410; with `notify_on_new_login` the user's other sessions,
+    /// on all platforms, get `new_login`. Pushes to the new session are held until [`Delivery::bound`] is called.
+    ///
+    /// Drive it to its end, whatever happens to the connection meanwhile, and [`unbind`](Self::unbind) then: a bind that
+    /// is dropped half way may leave its record in the store. With the embedded store it never waits.
+    ///
+    /// # Errors
+    /// [`BindError`]. With [`BindError::Displaced`] the connection has been told and closed already.
+    ///
+    /// [`Delivery::bound`]: crate::Delivery::bound
+    pub async fn bind(
+        &self,
+        session: NewSession,
+        link: Arc<dyn SessionLink>,
+        now: Timestamp,
+    ) -> Result<Arc<SessionRecord>, BindError> {
+        let result = self.try_bind(session, link, now).await;
+        match &result {
+            Ok(_) => self.metrics.bound.increment(1),
+            Err(error) => self.metrics.bind_failed(error),
+        }
+        result
+    }
+
+    async fn try_bind(
+        &self,
+        mut session: NewSession,
+        link: Arc<dyn SessionLink>,
+        now: Timestamp,
+    ) -> Result<Arc<SessionRecord>, BindError> {
+        let policies = self.policies();
+        let Some((platform, policy)) = policies.get(&session.platform) else {
+            return Err(BindError::UnknownPlatform);
+        };
+        session.platform = platform.clone();
+        let Some(binding) = self.directory.begin(session.session_id) else {
+            return Err(BindError::AlreadyBound);
+        };
+        let (record, displaced) = match self.store.bind(session, &self.node, policy, now).await? {
+            BindAttempt::Bound { record, displaced } => (record, displaced),
+            BindAttempt::Refused => return Err(BindError::Refused),
+        };
+        // An earlier bind of this very session, given up half way, is replaced without a word.
+        for old in displaced.iter().filter(|old| old.session_id != record.session_id) {
+            self.end(old.session_id, KickKind::Replaced, REPLACED);
+        }
+        let live = Arc::new(Live::new(record.clone(), link));
+        if let Err(kind) = binding.finish(live.clone()) {
+            tell_and_close(
+                &*live.link,
+                kind,
+                if kind == KickKind::Replaced {
+                    REPLACED
+                } else {
+                    kind.text()
+                },
+            );
+            self.metrics.ended(kind);
+            return Err(BindError::Displaced(kind));
+        }
+        self.metrics.live.increment(1);
+        if policy.notify_on_new_login {
+            self.announce(&record);
+        }
+        Ok(record)
+    }
+
+    /// Tells the user's other sessions of a new login.
+    fn announce(&self, record: &SessionRecord) {
+        let address = record.address.to_string();
+        let notice = Notice::NewLogin {
+            device_id: record.device_id.as_str(),
+            platform: record.platform.as_str(),
+            address: Some(&address),
+        };
+        for other in self.live_of(&record.user_id) {
+            if other.record.session_id != record.session_id {
+                other.link.notice(&notice);
+            }
+        }
+    }
+
+    /// The connection is gone: takes this session out, and only this one, here and in the store. Says whether the
+    /// store still had it.
+    ///
+    /// # Errors
+    /// [`StoreError`]; on this node the session is gone nevertheless.
+    pub async fn unbind(&self, record: &SessionRecord, now: Timestamp) -> Result<bool, StoreError> {
+        if self.directory.remove(record.session_id).is_some() {
+            self.metrics.live.decrement(1);
+        }
+        self.store.remove(record, now).await
+    }
+
+    /// Ends the selected sessions of a user: notice `kicked` with `reason` (empty: the kind's name), then the kind's
+    /// close code. Returns how many the store knew.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was ended then.
+    pub async fn kick(
+        &self,
+        user: &UserId,
+        selector: &Selector,
+        kind: KickKind,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let kicked = self.store.kick(user, selector, kind, now).await?;
+        let reason = if reason.is_empty() { kind.text() } else { reason };
+        for record in &kicked {
+            self.end(record.session_id, kind, reason);
+        }
+        Ok(kicked.len())
+    }
+
+    /// Ends a session of this node; one that is being bound is marked and ends itself.
+    fn end(&self, session: SessionId, kind: KickKind, reason: &str) {
+        if let Some(live) = self.directory.end(session, kind) {
+            self.metrics.live.decrement(1);
+            self.metrics.ended(kind);
+            tell_and_close(&*live.link, kind, reason);
+        }
+    }
+
+    /// All sessions of a user, oldest first, as the store knows them.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn sessions(&self, user: &UserId) -> Result<Vec<Arc<SessionRecord>>, StoreError> {
+        self.store.sessions(user).await
+    }
+
+    /// A page of the users online. `limit` is brought into 1 to 1,000.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn online(&self, cursor: Option<&str>, limit: usize) -> Result<Page, StoreError> {
+        self.store.page(cursor, limit).await
+    }
+
+    /// Whether the store, asked now, has this session as the one of its device.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn is_current(&self, record: &SessionRecord, now: Timestamp) -> Result<bool, StoreError> {
+        Ok(self.store.standing(record, now).await? == Standing::Current)
+    }
+
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn health(&self) -> Result<(), StoreError> {
+        self.store.health().await
+    }
+
+    /// Counts of the sessions bound on this node.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.directory.stats()
+    }
+
+    /// Sessions bound on this node.
+    #[must_use]
+    pub fn live_count(&self) -> usize {
+        self.directory.len()
+    }
+
+    /// Swaps the policies whole. Bound sessions stay; the next login is judged by the new ones.
+    ///
+    /// # Errors
+    /// [`PolicyError`]; the old table stays.
+    pub fn set_policies(&self, platforms: &Platforms) -> Result<(), PolicyError> {
+        let table = Arc::new(PolicyTable::new(platforms)?);
+        *self.policies.write().unwrap_or_else(PoisonError::into_inner) = table;
+        Ok(())
+    }
+
+    /// The policy of a platform as it is now.
+    #[must_use]
+    pub fn policy(&self, platform: &Platform) -> Option<Arc<DevicePolicy>> {
+        self.policies().get(platform).map(|(_, policy)| policy.clone())
+    }
+
+    /// The node whose sessions these are.
+    #[must_use]
+    pub fn node(&self) -> &NodeId {
+        &self.node
+    }
+
+    /// The bound session of this id on this node.
+    #[must_use]
+    pub fn live(&self, session: SessionId) -> Option<Arc<Live>> {
+        self.directory.get(session)
+    }
+
+    /// The user's bound sessions on this node, oldest first.
+    #[must_use]
+    pub fn live_of(&self, user: &UserId) -> Vec<Arc<Live>> {
+        self.directory.of_user(user)
+    }
+
+    /// Looks at every bound session of this node, one part of them after another, others running in between.
+    pub(crate) async fn each_live(&self, mut look: impl FnMut(&Arc<Live>)) {
+        for part in 0..Directory::PARTS {
+            for live in self.directory.part(part) {
+                look(&live);
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn policies(&self) -> Arc<PolicyTable> {
+        self.policies
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+fn tell_and_close(link: &dyn SessionLink, kind: KickKind, reason: &str) {
+    link.notice(&Notice::Kicked { reason });
+    link.close(kind.close_code(), reason);
+}
+
+#[cfg(test)]
+mod tests;
