@@ -139,7 +139,14 @@ impl StackBuilder {
     }
 
     /// Starts both programs and waits until the gateway is ready.
-    pub async fn start(mut self) -> Stack {
+    pub async fn start(self) -> Stack {
+        let stack = self.start_unready().await;
+        stack.ready().await;
+        stack
+    }
+
+    /// Starts both programs and waits until they have told where they listen.
+    pub async fn start_unready(mut self) -> Stack {
         let folder = tempfile::tempdir().unwrap();
         let grpc_port = free_port();
         merge(
@@ -189,7 +196,7 @@ impl StackBuilder {
         let websocket = gateway.line("websocket listening on ").await.parse().unwrap();
         let http = gateway.line("http listening on ").await.parse().unwrap();
         let grpc = gateway.line("grpc listening on ").await.parse().unwrap();
-        let stack = Stack {
+        Stack {
             websocket,
             http,
             grpc,
@@ -197,9 +204,7 @@ impl StackBuilder {
             services,
             gateway,
             mock,
-        };
-        stack.ready().await;
-        stack
+        }
     }
 }
 

@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::grpc::GatewayService;
 use crate::http::system::System;
-use crate::http::{Api, HttpApi};
+use crate::http::{Api, HttpApi, Surface};
 use crate::load::Load;
 use crate::metrics::PipelineMetrics;
 use crate::offline::MessageService;
@@ -96,6 +96,8 @@ pub struct Gateway {
     api: Arc<Api>,
     websocket: WebSocketServer,
     http: HttpServer,
+    /// Where `/metrics` and the probes have an address of their own.
+    operations: Option<HttpServer>,
     grpc: TcpListener,
     service_keys: ApiKeys,
     addresses: Addresses,
@@ -113,6 +115,8 @@ pub struct Addresses {
     pub http: SocketAddr,
     /// gRPC for back ends.
     pub grpc: SocketAddr,
+    /// `/metrics`, `/livez` and `/readyz`, where they are not on the HTTP listener.
+    pub operations: Option<SocketAddr>,
 }
 
 /// What a program that embeds a gateway asks of it while it runs. Cheap to clone.
@@ -163,6 +167,7 @@ impl Gateway {
             api,
             websocket,
             http,
+            operations,
             grpc,
             service_keys,
             phase,
@@ -173,7 +178,20 @@ impl Gateway {
         let quiet = CancellationToken::new(); // for what serves until the very end
         let workers: ServerHandle = websocket.serve(Arc::new(Door::new(pipeline.clone())), own.clone());
         let mut servers = JoinSet::new();
-        servers.spawn(serve_http(http, api, quiet.clone()));
+        let surface = if operations.is_some() {
+            Surface::Api
+        } else {
+            Surface::All
+        };
+        if let Some(operations) = operations {
+            servers.spawn(serve_http(
+                operations,
+                api.clone(),
+                Surface::Operations,
+                quiet.clone(),
+            ));
+        }
+        servers.spawn(serve_http(http, api, surface, quiet.clone()));
         servers.spawn(serve_grpc(grpc, pipeline.clone(), service_keys, quiet.clone()));
         servers.spawn(sample(pipeline.load.clone(), prometheus, quiet.clone()));
         phase.send_replace(Phase::Serving);
@@ -271,6 +289,17 @@ impl GatewayBuilder {
             &config.cors,
         ))
         .map_err(bind("HTTP", config.server.host, config.server.http_port))?;
+        let operations = config
+            .server
+            .metrics_address
+            .map(|address| {
+                let settings = HttpSettings {
+                    address,
+                    ..HttpSettings::from_config(&config.server, &config.limits, &config.cors)
+                };
+                HttpServer::bind(&settings).map_err(bind("metrics", address.ip(), address.port()))
+            })
+            .transpose()?;
         let grpc_address = SocketAddr::new(config.server.host, config.server.grpc_port);
         let grpc = TcpListener::bind(grpc_address).await.map_err(bind(
             "gRPC",
@@ -281,6 +310,7 @@ impl GatewayBuilder {
             websocket: websocket.local_addr(),
             http: http.local_addr(),
             grpc: grpc.local_addr()?,
+            operations: operations.as_ref().map(HttpServer::local_addr),
         };
 
         let node = match &config.cluster.node_id {
@@ -354,6 +384,7 @@ impl GatewayBuilder {
             api,
             websocket,
             http,
+            operations,
             grpc,
             service_keys: keys,
             addresses,
@@ -458,8 +489,13 @@ fn bind(
     }
 }
 
-async fn serve_http(http: HttpServer, api: Arc<Api>, stop: CancellationToken) -> Result<(), GatewayError> {
-    Ok(http.serve(Arc::new(HttpApi(api)), stop).await?)
+async fn serve_http(
+    http: HttpServer,
+    api: Arc<Api>,
+    surface: Surface,
+    stop: CancellationToken,
+) -> Result<(), GatewayError> {
+    Ok(http.serve(Arc::new(HttpApi { api, surface }), stop).await?)
 }
 
 async fn serve_grpc(

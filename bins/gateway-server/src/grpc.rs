@@ -6,19 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_auth::{ApiKeys, KeyRole};
+use gateway_codec::UserId;
 use gateway_codec::proto::gateway::gateway_server::Gateway;
 use gateway_codec::proto::gateway::{
     BroadcastRequest, BroadcastResponse, DeviceOutcome, DevicePresence, KickRequest, KickResponse,
     Outcome as WireOutcome, PresenceRequest, PresenceResponse, PushRequest, PushResponse, UserPresence,
 };
-use gateway_codec::{Code, UserId};
-use gateway_conn::{KickKind, Outcome};
+use gateway_conn::Outcome;
 use tonic::{Request, Response, Status};
 
 use crate::fault::Fault;
-use crate::http::connections::{selection, short};
 use crate::http::push::MAX_WAIT;
 use crate::pipeline::Pipeline;
+use crate::presence::{self, Kick};
 use crate::upstream::MAX_TARGETS;
 
 /// The service, over the same parts as the WebSocket pipeline.
@@ -122,29 +122,16 @@ impl Gateway for GatewayService {
             platform,
             reason,
         } = request.into_inner();
-        let (user_id, selector) =
-            selection(&user_id, &device_id, &platform).map_err(|fault| status(&fault))?;
-        let reason = if reason.is_empty() {
-            "kicked by a service"
-        } else {
-            short(&reason, 100)
+        let kick = Kick {
+            user_id: &user_id,
+            device_id: &device_id,
+            platform: &platform,
+            reason: &reason,
+            by: "a service",
         };
-        let kicked = self
-            .pipeline
-            .registry
-            .kick(
-                &user_id,
-                &selector,
-                KickKind::Kicked,
-                reason,
-                self.pipeline.clock.now(),
-            )
+        let kicked = presence::kick(&self.pipeline, kick)
             .await
-            .map_err(|error| {
-                tracing::error!(%error, %user_id, "a kick failed");
-                Status::unavailable(Code::Unavailable.text())
-            })?;
-        tracing::info!(%user_id, kicked, reason, by = "service", "sessions kicked");
+            .map_err(|fault| status(&fault))?;
         Ok(Response::new(KickResponse {
             kicked: u32::try_from(kicked).unwrap_or(u32::MAX),
         }))
@@ -163,10 +150,9 @@ impl Gateway for GatewayService {
         for id in user_ids {
             let user_id =
                 UserId::parse(&id).map_err(|_| Status::invalid_argument("a user_id is not valid"))?;
-            let sessions = self.pipeline.registry.sessions(&user_id).await.map_err(|error| {
-                tracing::error!(%error, %user_id, "the sessions of a user cannot be read");
-                Status::unavailable(Code::Unavailable.text())
-            })?;
+            let sessions = presence::sessions(&self.pipeline, &user_id)
+                .await
+                .map_err(|fault| status(&fault))?;
             let devices = sessions
                 .into_iter()
                 .map(|session| DevicePresence {

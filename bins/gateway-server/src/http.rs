@@ -63,9 +63,9 @@ impl Api {
         }
     }
 
-    async fn answer(&self, request: HttpRequest) -> Response<Bytes> {
+    async fn answer(&self, request: HttpRequest, surface: Surface) -> Response<Bytes> {
         let request_id = self.pipeline.upstream.request_id();
-        match self.dispatch(request).await {
+        match self.dispatch(request, surface).await {
             Ok(response) => response,
             Err(fault) => {
                 self.pipeline.metrics.refused(fault.code());
@@ -79,9 +79,12 @@ impl Api {
         }
     }
 
-    async fn dispatch(&self, request: HttpRequest) -> Result<Response<Bytes>, Fault> {
+    async fn dispatch(&self, request: HttpRequest, surface: Surface) -> Result<Response<Bytes>, Fault> {
         let path = request.uri.path();
         let route = self.routes.find(&request.method, path)?;
+        if !surface.serves(route.bare) {
+            return Err(Fault::rule(Code::NotFound, "no such path"));
+        }
         let identity = self.admit(route.access, &request).await?;
         let call = Call {
             identity,
@@ -144,13 +147,39 @@ impl Api {
     }
 }
 
+/// Which of the paths a listener serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Surface {
+    /// All of them.
+    All,
+    /// The API alone, where figures and probes have an address of their own.
+    Api,
+    /// `/metrics`, `/livez` and `/readyz` alone.
+    Operations,
+}
+
+impl Surface {
+    fn serves(self, operations: bool) -> bool {
+        match self {
+            Self::All => true,
+            Self::Api => !operations,
+            Self::Operations => operations,
+        }
+    }
+}
+
 /// The API as gateway-net serves it.
-pub struct HttpApi(pub Arc<Api>);
+pub struct HttpApi {
+    /// What answers.
+    pub api: Arc<Api>,
+    /// What of it is served here.
+    pub surface: Surface,
+}
 
 impl HttpService for HttpApi {
     fn call(&self, request: HttpRequest) -> BoxFuture<'static, Response<Bytes>> {
-        let api = self.0.clone();
-        async move { api.answer(request).await }.boxed()
+        let (api, surface) = (self.api.clone(), self.surface);
+        async move { api.answer(request, surface).await }.boxed()
     }
 }
 

@@ -28,6 +28,7 @@ pub mod metrics;
 pub mod offline;
 pub mod phase;
 pub mod pipeline;
+pub mod presence;
 pub mod reload;
 pub mod sign_in;
 pub mod upstream;

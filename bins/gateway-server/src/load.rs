@@ -15,6 +15,7 @@ const WINDOW: usize = 10;
 pub struct Load {
     commands: AtomicU64,
     errors: AtomicU64,
+    answers: AtomicU64,
     micros: AtomicU64,
     notes: Mutex<VecDeque<Note>>,
 }
@@ -24,6 +25,7 @@ struct Note {
     at: Instant,
     commands: u64,
     errors: u64,
+    answers: u64,
     micros: u64,
     cpu: Duration,
 }
@@ -33,9 +35,9 @@ struct Note {
 pub struct Performance {
     /// Commands a second.
     pub per_second: f64,
-    /// Mean time from command to reply.
+    /// Mean time that back ends and handlers took; what is answered here at once does not count.
     pub average_ms: f64,
-    /// Commands that did not succeed, as a share of all.
+    /// Commands that were answered with an error, as a share of all.
     pub error_rate: f64,
     /// What the figures cover.
     pub window: Duration,
@@ -58,6 +60,7 @@ impl Default for Load {
         let load = Self {
             commands: AtomicU64::new(0),
             errors: AtomicU64::new(0),
+            answers: AtomicU64::new(0),
             micros: AtomicU64::new(0),
             notes: Mutex::new(VecDeque::with_capacity(WINDOW + 1)),
         };
@@ -67,10 +70,19 @@ impl Default for Load {
 }
 
 impl Load {
-    /// A command ended.
-    pub fn command(&self, took: Duration, failed: bool) {
+    /// A command came.
+    pub fn received(&self) {
         self.commands.fetch_add(1, Ordering::Relaxed);
-        self.errors.fetch_add(u64::from(failed), Ordering::Relaxed);
+    }
+
+    /// A command was answered with an error.
+    pub fn refused(&self) {
+        self.errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A back end or a handler answered a command, well or not.
+    pub fn answered(&self, took: Duration) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
         self.micros.fetch_add(
             u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             Ordering::Relaxed,
@@ -82,6 +94,7 @@ impl Load {
         let (from, to) = self.ends();
         let window = to.at - from.at;
         let commands = (to.commands - from.commands) as f64;
+        let answers = (to.answers - from.answers) as f64;
         if commands == 0.0 || window.is_zero() {
             return Performance {
                 window,
@@ -90,7 +103,7 @@ impl Load {
         }
         Performance {
             per_second: commands / window.as_secs_f64(),
-            average_ms: (to.micros - from.micros) as f64 / 1_000.0 / commands,
+            average_ms: (to.micros - from.micros) as f64 / 1_000.0 / answers.max(1.0),
             error_rate: (to.errors - from.errors) as f64 / commands,
             window,
         }
@@ -136,6 +149,7 @@ impl Load {
             at: Instant::now(),
             commands: self.commands.load(Ordering::Relaxed),
             errors: self.errors.load(Ordering::Relaxed),
+            answers: self.answers.load(Ordering::Relaxed),
             micros: self.micros.load(Ordering::Relaxed),
             cpu: cpu_time(),
         }
@@ -156,8 +170,11 @@ mod tests {
     #[test]
     fn figures_are_those_of_what_was_counted() {
         let load = Load::default();
-        load.command(Duration::from_millis(10), false);
-        load.command(Duration::from_millis(30), true);
+        for millis in [10, 30] {
+            load.received();
+            load.answered(Duration::from_millis(millis));
+        }
+        load.refused();
         let performance = load.performance();
         assert!((performance.average_ms - 20.0).abs() < 0.01);
         assert!((performance.error_rate - 0.5).abs() < 0.01);

@@ -15,14 +15,18 @@ use tracing_subscriber::registry::LookupSpan;
 ///
 /// # Errors
 /// Where the level is not one, or a log has been set up already.
-pub fn start(logging: &Logging) -> Result<(), LoggingError> {
+pub fn start(logging: &Logging, name: &str) -> Result<(), LoggingError> {
     let filter =
         EnvFilter::try_new(&logging.level).map_err(|_| LoggingError::Level(logging.level.clone()))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     match logging.format {
-        LogFormat::Text => lines.event_format(Lines).try_init(),
+        LogFormat::Text => lines
+            .event_format(Lines {
+                name: name.to_owned(),
+            })
+            .try_init(),
         LogFormat::Json => lines
             .json()
             .flatten_event(true)
@@ -44,8 +48,10 @@ pub enum LoggingError {
     Twice,
 }
 
-/// The text form.
-struct Lines;
+/// The text form; `name` is the program's in every line.
+struct Lines {
+    name: String,
+}
 
 impl<S, N> FormatEvent<S, N> for Lines
 where
@@ -68,8 +74,9 @@ where
         let line = metadata.line().unwrap_or_default();
         write!(
             writer,
-            "[{}] [gateway] [{level}] [{file}:{line}]",
-            time.trim_end_matches('Z')
+            "[{}] [{}] [{level}] [{file}:{line}]",
+            time.trim_end_matches('Z'),
+            self.name
         )?;
         let mut fields = Fields::default();
         event.record(&mut fields);

@@ -85,6 +85,7 @@ impl Pipeline {
     /// A message came: it is handled now, or waits behind the bind under way.
     pub fn receive(self: &Arc<Self>, session: &Arc<Session>, encoding: Encoding, bytes: &[u8]) {
         self.metrics.messages.increment(1);
+        self.load.received();
         let refused = {
             let mut state = session.state();
             state.life.message(Instant::now());
@@ -194,6 +195,7 @@ impl Pipeline {
     /// Sends a reply that tells what went wrong.
     pub fn refuse(&self, session: &Session, to: &ReplyTo, fault: &Fault) {
         self.metrics.refused(fault.code());
+        self.load.refused();
         if fault.is_ours() {
             tracing::warn!(%fault, session_id = %session.id, "a command failed");
         } else {

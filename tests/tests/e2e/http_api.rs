@@ -270,7 +270,15 @@ async fn a_message_by_http_speaks_for_its_bearer_only() {
 async fn health_readiness_and_figures_are_measured() {
     let stack = Stack::start().await;
     let http = stack.http();
-    let health = http.get("/api/system/health", &[]).await;
+    let mut health = http.get("/api/system/health", &[]).await;
+    // The back ends are looked at in the background; give the first look a moment.
+    for _ in 0..100 {
+        if health.body["status"] == "healthy" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        health = http.get("/api/system/health", &[]).await;
+    }
     assert_eq!(
         (health.status, &health.body["status"]),
         (200, &json!("healthy")),
@@ -491,4 +499,21 @@ async fn browsers_of_the_origins_that_are_named_may_ask() {
         refused.headers.contains_key("access-control-allow-origin"),
         "errors can be read too"
     );
+}
+
+#[tokio::test]
+async fn figures_and_probes_can_have_an_address_of_their_own() {
+    let mut stack = Stack::builder()
+        .config(json!({"server": {"metrics_address": "127.0.0.1:0"}}))
+        .start_unready()
+        .await;
+    let address = stack.gateway.line("metrics listening on ").await.parse().unwrap();
+    let operations = gateway_tests::http::Http::new(address);
+    assert!(stack.gateway.says("serving").await);
+    for path in ["/metrics", "/livez", "/readyz"] {
+        assert_eq!(operations.get(path, &[]).await.status, 200, "{path}");
+        assert_eq!(stack.http().get(path, &[]).await.status, 404, "{path}");
+    }
+    assert_eq!(operations.get("/api/system/health", &[]).await.status, 404);
+    assert_eq!(stack.http().get("/api/system/health", &[]).await.status, 200);
 }

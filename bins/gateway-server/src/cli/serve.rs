@@ -18,8 +18,11 @@ pub(super) fn serve(mut loaded: Loaded, folder: PathBuf, dev: bool) -> ExitCode 
     if dev {
         complete_for_dev(&mut loaded);
     }
-    if let Err(error) = crate::logging::start(&loaded.config.logging) {
+    if let Err(error) = crate::logging::start(&loaded.config.logging, &loaded.config.telemetry.service_name) {
         return super::fail(&error);
+    }
+    if loaded.config.auth.revocation_file.is_none() && !dev {
+        tracing::warn!("auth.revocation_file is not set: logouts are forgotten at a restart");
     }
     match gateway_net::raise_file_limit() {
         Ok(limit) => tracing::info!(
@@ -64,6 +67,9 @@ async fn run(
     println!("websocket listening on {}", addresses.websocket);
     println!("http listening on {}", addresses.http);
     println!("grpc listening on {}", addresses.grpc);
+    if let Some(operations) = addresses.operations {
+        println!("metrics listening on {operations}");
+    }
     let stop = CancellationToken::new();
     let serving = gateway.run(stop.clone());
     tokio::pin!(serving);

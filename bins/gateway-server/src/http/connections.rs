@@ -1,14 +1,14 @@
 //! `/connections`: who is here, and sending them away.
 
 use bytes::Bytes;
-use gateway_codec::{Code, DeviceId, Platform, UserId};
-use gateway_conn::{KickKind, Selector};
+use gateway_codec::Code;
 use http::Response;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::{Api, Call, ok};
 use crate::fault::Fault;
+use crate::presence::{self, Kick};
 
 /// Users on one page of the online list, where the caller asks for no number and at most.
 const PAGE: usize = 100;
@@ -45,33 +45,17 @@ pub(super) async fn stats(api: &Api) -> Result<Response<Bytes>, Fault> {
 
 pub(super) async fn kick(api: &Api, call: Call) -> Result<Response<Bytes>, Fault> {
     let body: KickBody = call.json()?;
-    let (user_id, selector) = selection(&body.user_id, &body.device_id, &body.platform)?;
-    let reason = if body.reason.is_empty() {
-        "kicked by an administrator"
-    } else {
-        &body.reason
+    let kick = Kick {
+        user_id: &body.user_id,
+        device_id: &body.device_id,
+        platform: &body.platform,
+        reason: &body.reason,
+        by: call
+            .identity
+            .as_ref()
+            .map_or("an administrator", |identity| identity.username()),
     };
-    let reason = short(reason, 100);
-    let kicked = api
-        .pipeline
-        .registry
-        .kick(
-            &user_id,
-            &selector,
-            KickKind::Kicked,
-            reason,
-            api.pipeline.clock.now(),
-        )
-        .await
-        .map_err(|error| {
-            tracing::error!(%error, %user_id, "a kick failed");
-            Fault::rule(Code::Unavailable, Code::Unavailable.text())
-        })?;
-    let by = call
-        .identity
-        .as_ref()
-        .map_or("admin key", |identity| identity.username());
-    tracing::info!(%user_id, kicked, reason, by, "sessions kicked");
+    let kicked = presence::kick(&api.pipeline, kick).await?;
     Ok(ok(&json!({"kicked": kicked})))
 }
 
@@ -90,10 +74,7 @@ pub(super) async fn online(api: &Api, call: Call) -> Result<Response<Bytes>, Fau
         .registry
         .online(cursor.as_deref(), limit)
         .await
-        .map_err(|error| {
-            tracing::error!(%error, "the online list cannot be read");
-            Fault::rule(Code::Unavailable, Code::Unavailable.text())
-        })?;
+        .map_err(|error| presence::away(&error))?;
     let users: Vec<_> = page
         .users
         .iter()
@@ -118,33 +99,4 @@ pub(super) async fn online(api: &Api, call: Call) -> Result<Response<Bytes>, Fau
     Ok(ok(
         &json!({"users": users, "total": page.total, "next_cursor": page.next_cursor}),
     ))
-}
-
-/// Whose sessions are meant.
-///
-/// # Errors
-/// 400 for an id that is not one.
-pub(crate) fn selection(user_id: &str, device_id: &str, platform: &str) -> Result<(UserId, Selector), Fault> {
-    let bad = |what: &'static str| Fault::rule(Code::BadRequest, what);
-    let user_id = UserId::parse(user_id).map_err(|_| bad("user_id is not valid"))?;
-    let device_id = (!device_id.is_empty())
-        .then(|| DeviceId::parse(device_id))
-        .transpose()
-        .map_err(|_| bad("device_id is not valid"))?;
-    let platform = (!platform.is_empty())
-        .then(|| Platform::parse(platform))
-        .transpose()
-        .map_err(|_| bad("platform is not valid"))?;
-    Ok((
-        user_id,
-        Selector {
-            device: device_id,
-            platform,
-        },
-    ))
-}
-
-/// At most `bytes` of a text, cut between characters.
-pub(crate) fn short(text: &str, bytes: usize) -> &str {
-    &text[..text.floor_char_boundary(bytes.min(text.len()))]
 }

@@ -14,12 +14,14 @@ use crate::fault::Fault;
 use crate::pipeline::handlers::Command;
 use crate::pipeline::perform::{data, heartbeat};
 use crate::pipeline::{Action, Target};
+use crate::presence;
 use crate::sign_in;
 use crate::upstream::Caller;
 
 pub(super) async fn message(api: &Api, call: Call) -> Result<Response<Bytes>, Fault> {
     let text = call.text()?;
     let request = decode_json(text)?;
+    api.pipeline.load.received();
     let identity = call.identity()?;
     belongs(api, &request, identity).await?;
     let target = api.pipeline.target(request.cmd_id).ok_or_else(|| {
@@ -34,7 +36,11 @@ pub(super) async fn message(api: &Api, call: Call) -> Result<Response<Bytes>, Fa
     let (code, told, body) = match &outcome {
         Ok(Content::Json(json)) => (Code::Success, "".into(), Body::Json(json)),
         Ok(Content::Answer(answer)) => (Code::Success, "".into(), answer.body()),
-        Err(fault) => (fault.code(), fault.told(), Body::Empty),
+        Err(fault) => {
+            pipeline.metrics.refused(fault.code());
+            pipeline.load.refused();
+            (fault.code(), fault.told(), Body::Empty)
+        }
     };
     let reply = Reply {
         code,
@@ -127,15 +133,7 @@ async fn belongs(api: &Api, request: &Request<'_>, identity: &gateway_auth::Iden
     let claims = &request.claims;
     let mut own = String::new();
     if !claims.session_id.is_empty() {
-        let sessions = api
-            .pipeline
-            .registry
-            .sessions(identity.user_id())
-            .await
-            .map_err(|error| {
-                tracing::error!(%error, "the sessions of a user cannot be read");
-                Fault::rule(Code::Unavailable, Code::Unavailable.text())
-            })?;
+        let sessions = presence::sessions(&api.pipeline, identity.user_id()).await?;
         own = sessions
             .iter()
             .filter(|session| session.device_id == *identity.device_id())

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::session::{Bound, HeldMessage, Session};
 use super::{Action, Pipeline, Target};
 use crate::fault::Fault;
+use crate::presence;
 
 impl Pipeline {
     /// Performs a command whose sender may ask for it, refuses it otherwise; what needs a token or a fresh
@@ -116,10 +117,7 @@ impl Pipeline {
         match self.registry.is_current(&bound.record, self.clock.now()).await {
             Ok(true) => Ok(()),
             Ok(false) => Err(Fault::rule(Code::Unauthorized, "the session has ended")),
-            Err(error) => {
-                tracing::error!(%error, session_id = %bound.record.session_id, "a session cannot be checked");
-                Err(Fault::rule(Code::Unavailable, Code::Unavailable.text()))
-            }
+            Err(error) => Err(presence::away(&error)),
         }
     }
 

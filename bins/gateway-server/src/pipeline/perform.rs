@@ -87,7 +87,7 @@ impl Pipeline {
         let began = Instant::now();
         self.tasks.spawn(async move {
             let answer = answer.await;
-            pipeline.load.command(began.elapsed(), answer.is_err());
+            pipeline.load.answered(began.elapsed());
             match answer {
                 Ok(answer) => pipeline.reply(&session, bound.as_deref(), &reply_to, answer.body()),
                 Err(fault) => pipeline.refuse(&session, &reply_to, &fault),
