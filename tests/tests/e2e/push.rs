@@ -91,6 +91,33 @@ async fn offline_messages_come_once_and_in_order_at_the_next_login() {
 }
 
 #[tokio::test]
+async fn whoever_binds_in_whatever_way_gets_the_offline_box() {
+    let stack = Stack::start().await;
+    let pair = stack.tokens("bob", "d1", "web").await;
+    let token = pair["token"].as_str().unwrap();
+    for way in ["handshake", "token check", "token in a message"] {
+        push(&stack, json!({"user_id": "bob", "content": way})).await;
+        let mut bob = match way {
+            "handshake" => stack.open(&format!("token={token}")).await,
+            _ => stack.connect().await,
+        };
+        match way {
+            "token check" => drop(bob.command(1002, &json!({"token": token})).await),
+            "token in a message" => drop(bob.request(&json!({"cmd_id": 1, "seq": 9, "token": token})).await),
+            _ => {}
+        }
+        let asked = std::time::Instant::now();
+        assert_eq!(bob.push_and_ack().await["data"]["content"], way);
+        assert!(
+            asked.elapsed() < Duration::from_secs(2),
+            "{way}: {:?}",
+            asked.elapsed()
+        );
+        bob.close().await;
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_acknowledged_is_recorded_and_comes_again() {
     let stack = Stack::builder()
         .config(json!({"delivery": {"push_ack_timeout_ms": 1000}}))

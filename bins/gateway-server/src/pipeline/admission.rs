@@ -84,20 +84,26 @@ impl Pipeline {
         let (pipeline, session) = (self.clone(), session.clone());
         self.tasks.spawn(async move {
             let checked = match (step, bound) {
-                (Step::Confirm, Some(bound)) => pipeline.confirm(&bound).await,
-                (Step::Renew, Some(bound)) => pipeline.renew(&session, &bound, &check.token).await,
+                (Step::Confirm, Some(bound)) => pipeline.confirm(&bound).await.map(|()| None),
+                (Step::Renew, Some(bound)) => pipeline
+                    .renew(&session, &bound, &check.token)
+                    .await
+                    .map(|()| None),
                 _ => pipeline
                     .bind_by_token(&session, &check.token, &check.device_id, check.message.encoding)
                     .await
-                    .map(drop),
+                    .map(Some),
             };
-            match (checked, step) {
-                (Err(fault), _) => pipeline.refuse(&session, &check.reply_to, &fault),
-                (Ok(()), Step::Confirm) => pipeline.perform_confirmed(&session, &check.message),
+            match (&checked, step) {
+                (Err(fault), _) => pipeline.refuse(&session, &check.reply_to, fault),
+                (Ok(_), Step::Confirm) => pipeline.perform_confirmed(&session, &check.message),
                 // The token is taken: the message that brought it is now the first of those that wait.
-                (Ok(()), _) => session.hold_first(check.message),
+                (Ok(_), _) => session.hold_first(check.message),
             }
             pipeline.release(&session);
+            if let Ok(Some(bound)) = checked {
+                pipeline.catch_up(&bound);
+            }
         });
     }
 
