@@ -126,7 +126,7 @@ async fn handlers_run_within_their_bounds() {
     }
     assert_eq!(
         client.reply(seqs[2]).await["code"],
-        429,
+        503,
         "one runs, one waits, one is too many"
     );
     assert_eq!(client.reply(seqs[0]).await["code"], 504);

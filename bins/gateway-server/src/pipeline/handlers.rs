@@ -128,7 +128,7 @@ impl Handlers {
         self.table.contains_key(&cmd_id)
     }
 
-    /// Runs a command's handler: 429 where no more may wait, 504 where it takes too long, waiting included,
+    /// Runs a command's handler: 503 where no more may wait, 504 where it takes too long, waiting included,
     /// 500 where it panics.
     pub fn call(
         &self,
@@ -141,7 +141,7 @@ impl Handlers {
         async move {
             let handler = handler.ok_or_else(|| Fault::rule(Code::NotFound, "no such command"))?;
             let _room =
-                room.map_err(|_| Fault::rule(Code::TooManyRequests, "too many commands are waiting"))?;
+                room.map_err(|_| Fault::rule(Code::Unavailable, "too many commands are waiting"))?;
             let run = async move {
                 let _place = places.acquire_owned().await;
                 handler(command).await
