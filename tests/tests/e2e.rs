@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails, fails")]
 
 mod e2e {
+    mod acknowledging;
     mod commands;
     mod connection;
     mod devices;
@@ -16,6 +17,7 @@ mod e2e {
     mod protobuf;
     mod push;
     mod rfc6455;
+    mod sessions;
     mod tokens;
     mod upstream;
 }

@@ -298,3 +298,36 @@ async fn routes_are_configuration() {
         "the exact route, to a service that does not know it, comes first: {exact}"
     );
 }
+
+#[tokio::test]
+async fn sensitive_commands_are_checked_and_keep_their_place() {
+    let stack = Stack::builder()
+        .routes(json!({"routes": {"2001": {"handler": "message_send", "sensitivity": "sensitive"}}}))
+        .start()
+        .await;
+    let mut stranger = stack.connect().await;
+    let refused = stranger
+        .command(2001, &json!({"to_user": "bob", "content": "x"}))
+        .await;
+    assert_eq!(refused["code"], 401);
+    let mut alice = stack.login("alice", "d1", "web").await;
+    for number in 0..10 {
+        let data = json!({"to_user": "bob", "content": number.to_string()});
+        alice
+            .send(&json!({"cmd_id": 2001, "seq": 100 + number, "data": data}))
+            .await;
+    }
+    let history = alice.command(2002, &json!({"chat_id": "bob"})).await;
+    let contents: Vec<_> = history["data"]["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["content"].clone())
+        .collect();
+    assert_eq!(
+        contents,
+        (0..10)
+            .map(|number| json!(number.to_string()))
+            .collect::<Vec<_>>()
+    );
+}

@@ -302,3 +302,32 @@ async fn wrong_pushes_are_refused_with_a_reason() {
         assert!(answer.body["err_msg"].is_string());
     }
 }
+
+#[tokio::test]
+async fn a_sub_protocol_of_ours_means_that_pushes_are_acknowledged() {
+    let stack = Stack::builder()
+        .config(json!({"delivery": {"push_ack_timeout_ms": 1000}}))
+        .start()
+        .await;
+    let token = stack.tokens("bob", "d1", "web").await["token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let offer = format!("mychat.v1.json, bearer.{token}");
+    let headers = [("sec-websocket-protocol", offer.as_str())];
+    let mut bob = gateway_tests::WsClient::connect(stack.websocket, "/ws", &headers)
+        .await
+        .unwrap();
+    bob.notice("welcome").await;
+    let waiting = push(&stack, json!({"user_id": "bob", "content": "x"})).await;
+    assert_eq!(outcomes(&waiting), ["queued"], "written is not enough");
+    let first = bob.push().await;
+    // Never acknowledged: recorded after the time to do so, and there at the next login.
+    tokio::time::sleep(Duration::from_millis(1_800)).await;
+    drop(bob);
+    let mut back = stack.login("bob", "d1", "web").await;
+    assert_eq!(
+        back.push_and_ack().await["data"]["push_id"],
+        first["data"]["push_id"]
+    );
+}
