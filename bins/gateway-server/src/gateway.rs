@@ -44,6 +44,12 @@ use crate::upstream::Upstream;
 /// How long work that is under way may go on once the gateway stops.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
+/// How long a gRPC call may take: a push may wait 30 s for its outcomes.
+const GRPC_CALL: Duration = Duration::from_secs(40);
+
+/// gRPC calls of one connection at once; further ones wait.
+const GRPC_CALLS: usize = 1_024;
+
 /// Why a gateway cannot be built or has failed.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
@@ -511,6 +517,9 @@ async fn serve_grpc(
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
     tonic::transport::Server::builder()
+        .timeout(GRPC_CALL)
+        .concurrency_limit_per_connection(GRPC_CALLS)
+        .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .add_service(GatewayServer::new(GatewayService::new(pipeline, keys)))
         .add_service(health)
         .add_service(reflection)

@@ -140,8 +140,7 @@ impl Handlers {
         let (places, timeout, services) = (self.places.clone(), self.timeout, self.services.clone());
         async move {
             let handler = handler.ok_or_else(|| Fault::rule(Code::NotFound, "no such command"))?;
-            let _room =
-                room.map_err(|_| Fault::rule(Code::Unavailable, "too many commands are waiting"))?;
+            let _room = room.map_err(|_| Fault::rule(Code::Unavailable, "too many commands are waiting"))?;
             let run = async move {
                 let _place = places.acquire_owned().await;
                 handler(command).await
