@@ -54,17 +54,31 @@ impl Fault {
         }
     }
 
-    /// The sentence that the sender gets.
+    /// The sentence that the sender gets. Of what is our own trouble it is told the code's text and no more.
     pub fn told(&self) -> Cow<'_, str> {
         match self {
+            Self::Rule { message, .. } => Cow::Borrowed(message),
+            Self::Refused { message, .. } if !message.is_empty() => Cow::Borrowed(message),
+            _ if self.is_ours() => Cow::Borrowed(self.code().text()),
             Self::Decode(error) => Cow::Owned(error.to_string()),
             Self::Auth(error) => Cow::Owned(error.to_string()),
             Self::Bind(error) => Cow::Owned(error.to_string()),
-            Self::Router(error) => Cow::Borrowed(error.code().text()),
-            Self::Refused { code, message } if message.is_empty() => Cow::Borrowed(code.text()),
-            Self::Refused { message, .. } => Cow::Borrowed(message),
-            Self::Rule { message, .. } => Cow::Borrowed(message),
+            Self::Router(_) | Self::Refused { .. } => Cow::Borrowed(self.code().text()),
         }
+    }
+
+    /// JSON of a request that is not what is asked for: says where, not in the parser's words.
+    pub fn json(what: &str, error: &serde_json::Error) -> Self {
+        let (line, column) = (error.line(), error.column());
+        let why = if error.is_data() {
+            "a field is missing or of the wrong kind"
+        } else {
+            "it is not JSON"
+        };
+        Self::rule(
+            Code::BadRequest,
+            format!("{what}: {why}, line {line}, column {column}"),
+        )
     }
 
     /// Whether an operator should hear of it: the fault lies here or behind us, not with the sender.

@@ -189,8 +189,7 @@ impl Call {
     /// # Errors
     /// 400 that names what is wrong with it.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Fault> {
-        serde_json::from_slice(&self.body)
-            .map_err(|error| Fault::rule(Code::BadRequest, format!("request body: {error}")))
+        serde_json::from_slice(&self.body).map_err(|error| Fault::json("request body", &error))
     }
 
     /// The body as text.

@@ -1,5 +1,6 @@
 //! `gateway-server serve`: builds the gateway, says where it listens, serves until a signal.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,7 +10,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::gateway::{Gateway, GatewayError};
+use crate::gateway::{Addresses, Gateway, GatewayError};
 
 /// Threads for HTTP, gRPC and the like; clients' sockets have workers of their own.
 const SERVICE_THREADS: usize = 2;
@@ -64,12 +65,8 @@ async fn run(
     let mut terminate = signal(SignalKind::terminate())?;
     let gateway = builder.build().await?;
     let addresses = gateway.addresses();
-    println!("websocket listening on {}", addresses.websocket);
-    println!("http listening on {}", addresses.http);
-    println!("grpc listening on {}", addresses.grpc);
-    if let Some(operations) = addresses.operations {
-        println!("metrics listening on {operations}");
-    }
+    // Nobody has to listen: a closed standard output is no reason not to serve.
+    let _ = tell(&addresses, &mut std::io::stdout());
     let stop = CancellationToken::new();
     let serving = gateway.run(stop.clone());
     tokio::pin!(serving);
@@ -85,6 +82,17 @@ async fn run(
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
     }
+}
+
+/// One line per listener.
+fn tell(addresses: &Addresses, out: &mut dyn Write) -> std::io::Result<()> {
+    writeln!(out, "websocket listening on {}", addresses.websocket)?;
+    writeln!(out, "http listening on {}", addresses.http)?;
+    writeln!(out, "grpc listening on {}", addresses.grpc)?;
+    if let Some(operations) = addresses.operations {
+        writeln!(out, "metrics listening on {operations}")?;
+    }
+    out.flush()
 }
 
 /// `--dev` makes up a signing secret; what it signs is worth nothing after a restart.

@@ -113,7 +113,7 @@ impl Life {
 
     /// A later token was accepted on a bound connection; an earlier end than today's is not taken.
     pub fn extend(&mut self, now: Instant, valid_for: Duration) {
-        if self.stage == Stage::Bound && now + valid_for > self.expires {
+        if self.stage == Stage::Bound && ends(now, valid_for) > self.expires {
             self.set_expiry(now, valid_for);
         }
     }
@@ -161,10 +161,14 @@ impl Life {
     }
 
     fn set_expiry(&mut self, now: Instant, valid_for: Duration) {
-        // Bounded so that no token, however long it is valid, can overflow the clock.
-        self.expires = now + valid_for.min(Duration::from_secs(100 * 365 * 86_400));
+        self.expires = ends(now, valid_for);
         self.expiry_noticed = false;
     }
+}
+
+/// When something ends that is valid for so long; bounded, so that no token can overflow the clock.
+fn ends(now: Instant, valid_for: Duration) -> Instant {
+    now + valid_for.min(Duration::from_secs(100 * 365 * 86_400))
 }
 
 #[cfg(test)]
@@ -255,6 +259,7 @@ mod tests {
     fn a_token_valid_for_ages_does_not_overflow() {
         let start = Instant::now();
         let mut life = bound(start, u64::MAX / 2, 100);
+        life.extend(start, Duration::MAX);
         assert_eq!(life.due(start, &LIMITS), None);
     }
 }

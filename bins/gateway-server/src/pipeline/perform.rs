@@ -323,8 +323,7 @@ pub fn data<'r, T: Deserialize<'r>>(request: &'r Request<'_>) -> Result<T, Fault
             "this command takes im.base.BaseRequest",
         ));
     };
-    serde_json::from_str(json)
-        .map_err(|error| Fault::rule(Code::BadRequest, format!("data of this command: {error}")))
+    serde_json::from_str(json).map_err(|error| Fault::json("data of this command", &error))
 }
 
 fn caller<'a>(session: &'a Session, bound: Option<&'a Bound>, claims: &'a Claims<'_>) -> Caller<'a> {
