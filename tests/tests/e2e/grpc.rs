@@ -279,3 +279,25 @@ async fn health_and_reflection_are_on_everywhere() {
         assert!(found.service.iter().any(|one| one.name == service), "{found:?}");
     }
 }
+
+#[tokio::test]
+async fn a_kick_may_name_one_device() {
+    let stack = Stack::start().await;
+    let mut one = stack.login("alice", "one", "android").await;
+    let mut two = stack.login("alice", "two", "android").await;
+    let request = KickRequest {
+        user_id: "alice".into(),
+        device_id: "one".into(),
+        ..KickRequest::default()
+    };
+    let kicked = client(&stack)
+        .await
+        .kick(keyed(request, SERVICE_KEY))
+        .await
+        .unwrap()
+        .into_inner()
+        .kicked;
+    assert_eq!(kicked, 1);
+    assert_eq!(one.closed().await.0, 4411);
+    assert!(two.is_alive().await);
+}

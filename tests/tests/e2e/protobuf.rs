@@ -250,3 +250,31 @@ async fn a_reply_uses_the_encoding_of_its_request_pushes_that_of_the_login() {
         .await;
     alice.envelope_of(5001).await;
 }
+
+#[tokio::test]
+async fn a_back_ends_trouble_has_its_codes_in_protobuf_too() {
+    const TIMEOUT: i32 = 7;
+    const SERVER_ERROR: i32 = 500;
+    let alone = Stack::builder().without_mock().start().await;
+    let mut client = alone.connect().await;
+    let request = LoginRequest {
+        account: "alice".into(),
+        password: "password".into(),
+        ..LoginRequest::default()
+    };
+    client
+        .send_binary(&envelope(&head(1001, 1), "im.user.LoginRequest", &request))
+        .await;
+    let error: BaseResponse = client.envelope_reply(1).await.body("im.base.BaseResponse");
+    assert_eq!(error.error_code, SERVER_ERROR, "503: {}", error.error_message);
+
+    let stack = Stack::builder()
+        .routes(json!({"routes": {"2000-2999": {"handler": "message", "timeout_ms": 500}}}))
+        .start()
+        .await;
+    let (mut alice, _) = login(&stack, "alice").await;
+    assert_eq!(alice.command(2999, &json!({"hang_rate": 1.0})).await["code"], 200);
+    alice.send_binary(&send(9, "bob", "x")).await;
+    let error: BaseResponse = alice.envelope_reply(9).await.body("im.base.BaseResponse");
+    assert_eq!(error.error_code, TIMEOUT, "504: {}", error.error_message);
+}
