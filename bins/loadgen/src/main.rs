@@ -1,27 +1,38 @@
 //! Pressure for MyChat Gateway: many clients that behave as real ones do, and latencies that can be believed.
 //!
-//! Load is open: a message has a moment at which it is meant to be sent, and its latency counts from there, however
-//! late it could really go out. What a slow gateway makes wait is thereby in the figures and not left out of them.
-//! Everything is bounded in number and in time. It tests whatever it is pointed at: point it at your own.
+//! ```text
+//! scenario ── orders ──▶ fleet ── JSON lines ──▶ worker (a process, a thread, 18,000 sockets) ──▶ gateway
+//!    │                     ◀── counts, ticks ──                                            or ──▶ baseline
+//!    └─ servers: CPU and memory of the processes under load                 source ── pushes ──▶
+//! ```
+//! A closed loop has a fixed number of messages under way; an open one has fixed moments, and latencies count from
+//! there, however late a message could really go out. Everything is bounded in number and in time.
 
-mod live;
+mod baseline;
+mod clock;
+mod fleet;
+mod frame;
+mod intake;
+mod limits;
 mod measure;
 mod options;
-mod pace;
-mod people;
+mod orders;
 mod report;
 mod scenario;
+mod servers;
+mod source;
+mod worker;
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
-use clap::Parser;
-use tokio_util::sync::CancellationToken;
+use anyhow::{Context as _, Result};
+use clap::Parser as _;
 
-use crate::options::Cli;
+use crate::options::{Cli, Command, Common};
+use crate::report::Report;
 
 fn main() -> ExitCode {
-    match run(&Cli::parse()) {
+    match run(Cli::parse().command) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -31,27 +42,31 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the scenario; whether anything came about at all.
-fn run(cli: &Cli) -> Result<bool> {
-    let runtime = tokio::runtime::Runtime::new().context("starting a runtime")?;
-    runtime.block_on(async {
-        let stop = CancellationToken::new();
-        let run = scenario::run(cli, stop.clone());
-        tokio::pin!(run);
-        let report = tokio::select! {
-            report = &mut run => report?,
-            signal = tokio::signal::ctrl_c() => {
-                signal.context("listening for Ctrl-C")?;
-                eprintln!("stopping early; the report covers what was done");
-                stop.cancel();
-                run.await?
-            }
-        };
-        print!("{report}");
-        if let Some(path) = &cli.settings().json {
-            let json = serde_json::to_string_pretty(&report).context("writing the report as JSON")?;
-            std::fs::write(path, json + "\n").with_context(|| format!("writing {}", path.display()))?;
+/// Does what was asked; whether anything came about at all.
+fn run(command: Command) -> Result<bool> {
+    match command {
+        Command::Worker => worker::run().map(|()| true),
+        Command::Baseline { kind, listen } => baseline::run(kind, listen).map(|()| true),
+        scenario => {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .context("starting a runtime")?;
+            let (common, report) = runtime.block_on(scenario::run(scenario))?;
+            tell(&common, &report)?;
+            Ok(report.is_alive())
         }
-        Ok(report.is_alive())
-    })
+    }
+}
+
+fn tell(common: &Common, report: &Report) -> Result<()> {
+    print!("{report}");
+    if let Some(path) = &common.json {
+        let json = serde_json::to_string_pretty(report).context("writing the report as JSON")?;
+        std::fs::write(path, json + "\n").with_context(|| format!("writing {}", path.display()))?;
+    }
+    if let Some(path) = &common.html {
+        std::fs::write(path, report::page(report)).with_context(|| format!("writing {}", path.display()))?;
+    }
+    Ok(())
 }
