@@ -339,7 +339,7 @@ impl GatewayBuilder {
             router.clone(),
             delivery.clone(),
             clock.clone(),
-            random.clone(),
+            &*random,
         ));
         let sign_in = Arc::new(SignIn::new(
             auth,

@@ -21,6 +21,7 @@ pub mod session;
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use gateway_auth::{Clock, Random};
@@ -32,7 +33,6 @@ use gateway_config::{LocalHandler, ServiceName};
 use gateway_conn::{Delivery, Registry};
 use gateway_router::{Route, Router};
 use tokio::runtime::Handle;
-use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use crate::fault::Fault;
@@ -86,9 +86,11 @@ impl Pipeline {
     pub fn receive(self: &Arc<Self>, session: &Arc<Session>, encoding: Encoding, bytes: &[u8]) {
         self.metrics.messages.increment(1);
         self.load.received();
+        let bound;
         let refused = {
             let mut state = session.state();
-            state.life.message(Instant::now());
+            state.life.message(session.coarse_now());
+            bound = state.bound.clone();
             match &mut state.held {
                 None => None,
                 Some(held) if held.len() < self.settings.held => {
@@ -107,8 +109,10 @@ impl Pipeline {
         match (refused, decode(encoding, bytes)) {
             (Some(fault), Ok(request)) => self.refuse(session, &request.reply_to, &fault),
             (None, Ok(request)) => {
-                session.state().unreadable = 0;
-                self.handle(session, encoding, bytes, request);
+                if session.unreadable.load(Ordering::Relaxed) > 0 {
+                    session.unreadable.store(0, Ordering::Relaxed);
+                }
+                self.handle(session, bound, encoding, bytes, request);
             }
             (_, Err(fault)) => self.unreadable(session, encoding, &fault),
         }
@@ -138,7 +142,13 @@ impl Pipeline {
     /// Handles a message that had been put aside.
     pub fn again(self: &Arc<Self>, session: &Arc<Session>, message: &HeldMessage) {
         match decode(message.encoding, &message.bytes) {
-            Ok(request) => self.handle(session, message.encoding, &message.bytes, request),
+            Ok(request) => self.handle(
+                session,
+                session.bound(),
+                message.encoding,
+                &message.bytes,
+                request,
+            ),
             Err(fault) => self.unreadable(session, message.encoding, &fault),
         }
     }
@@ -147,12 +157,13 @@ impl Pipeline {
     fn handle(
         self: &Arc<Self>,
         session: &Arc<Session>,
+        bound: Option<Arc<Bound>>,
         encoding: Encoding,
         bytes: &[u8],
         request: Request<'_>,
     ) {
         match self.target(request.cmd_id) {
-            Some(target) => self.admit(session, encoding, bytes, request, target),
+            Some(target) => self.admit(session, bound, encoding, bytes, request, target),
             None => {
                 let fault = Fault::rule(
                     Code::NotFound,
@@ -234,12 +245,8 @@ impl Pipeline {
 
     fn unreadable(&self, session: &Session, encoding: Encoding, fault: &Fault) {
         self.refuse(session, &ReplyTo::unreadable(encoding), fault);
-        let in_a_row = {
-            let mut state = session.state();
-            state.unreadable += 1;
-            state.unreadable
-        };
-        if in_a_row >= self.settings.unreadable {
+        let before = session.unreadable.fetch_add(1, Ordering::Relaxed);
+        if before + 1 >= self.settings.unreadable {
             session.close_with(CloseCode::Policy, "too many unreadable messages");
         }
     }

@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gateway_auth::{AuthError, Authenticator, Clock, Identity, Subject, TokenPair};
-use gateway_codec::proto::backend as wire;
 use gateway_codec::{Code, DeviceId, Platform, UserId};
 use gateway_config::{DevicePolicy, ServiceName};
 use gateway_conn::{KickKind, Registry, Selector};
-use gateway_router::{CallLimits, Flow};
+use gateway_router::CallLimits;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -93,7 +92,7 @@ impl SignIn {
         Ok(Device { id, platform })
     }
 
-    /// Logs in through the user service.
+    /// Logs in through the user service, which is sent `command`, as [`Upstream::command`] makes it for `device`.
     ///
     /// # Errors
     /// What the user service says, 403 where the platform asks for a role that the user has not, or what
@@ -102,15 +101,10 @@ impl SignIn {
         &self,
         service: &ServiceName,
         limits: CallLimits,
-        mut command: wire::CommandRequest,
+        command: Bytes,
         device: Device,
     ) -> Result<Login, Fault> {
-        command.device_id = device.id.to_string();
-        command.platform = device.platform.to_string();
-        let mut answer = self
-            .upstream
-            .call(&Flow::default(), service, command, limits)
-            .await?;
+        let mut answer = self.upstream.call(service, command, limits).await?;
         let identity = answer
             .identity
             .take()

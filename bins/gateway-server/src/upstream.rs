@@ -5,18 +5,20 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use gateway_auth::{Clock, Identity, Random};
-use gateway_codec::proto::backend::{CommandReply, CommandRequest, ContentType};
+use gateway_codec::proto::backend::CommandReply;
 use gateway_codec::proto::gateway as wire;
 use gateway_codec::{
-    Body, Code, DeviceId, Payload, Platform, PushBody, Request, RequestId, SessionId, UserId,
+    Body, Code, Command, DeviceId, Platform, PushBody, Request, RequestId, SessionId, UserId,
 };
 use gateway_config::ServiceName;
 use gateway_conn::{Delivery, PushOrder, Target};
 use gateway_router::{CallLimits, Flow, Router, RouterError};
 use metrics::Counter;
+use tokio::sync::oneshot;
 
 use crate::fault::Fault;
 
@@ -69,7 +71,9 @@ pub struct Upstream {
     router: Arc<Router>,
     delivery: Arc<Delivery>,
     clock: Arc<dyn Clock>,
-    random: Arc<dyn Random>,
+    /// Of this process alone, and how many request ids it has given out.
+    process: [u8; 8],
+    requests: AtomicU64,
     bad_orders: Counter,
 }
 
@@ -79,68 +83,78 @@ impl Upstream {
         router: Arc<Router>,
         delivery: Arc<Delivery>,
         clock: Arc<dyn Clock>,
-        random: Arc<dyn Random>,
+        random: &dyn Random,
     ) -> Self {
+        let mut process = [0; 8];
+        random.fill(&mut process);
         Self {
             router,
             delivery,
             clock,
-            random,
+            process,
+            requests: AtomicU64::new(0),
             bad_orders: metrics::counter!("gateway_push_orders_refused_total"),
         }
     }
 
-    /// A new request id: random, so that no restart repeats one.
+    /// A new request id: half of it is random and this process's, so that no restart repeats one; the other half
+    /// counts. Nobody gains by guessing one, and asking the system for randomness takes as long as decoding a message.
     pub fn request_id(&self) -> RequestId {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let mut bytes = [0; 16];
-        self.random.fill(&mut bytes);
+        bytes[..8].copy_from_slice(&self.process);
+        bytes[8..].copy_from_slice(&number.to_be_bytes());
         RequestId::from_random(bytes)
     }
 
-    /// What the back end is given of `request`.
-    pub fn command(&self, request: &Request<'_>, caller: Caller<'_>) -> CommandRequest {
-        let (content_type, type_name, body) = match &request.payload {
-            Payload::Json(json) => (
-                ContentType::Json,
-                String::new(),
-                Bytes::copy_from_slice(json.as_bytes()),
-            ),
-            Payload::Protobuf { type_name, body } => (
-                ContentType::Protobuf,
-                (*type_name).to_owned(),
-                Bytes::copy_from_slice(body),
-            ),
-        };
-        CommandRequest {
-            request_id: self.request_id().to_string(),
+    /// What the back end is given of `request`: an encoded `CommandRequest`.
+    pub fn command(&self, request: &Request<'_>, caller: Caller<'_>) -> Bytes {
+        Command {
+            request_id: self.request_id(),
             cmd_id: request.cmd_id,
             seq: request.seq,
-            user_id: caller
-                .identity
-                .map(|identity| identity.user_id().to_string())
-                .unwrap_or_default(),
-            session_id: caller.session_id.map(|id| id.to_string()).unwrap_or_default(),
-            device_id: caller.device_id.to_owned(),
-            platform: caller.platform.to_owned(),
-            client_address: caller.address.to_string(),
-            content_type: content_type.into(),
-            type_name,
-            body,
-            traceparent: request.traceparent.clone().into_owned(),
+            user_id: caller.identity.map_or("", |identity| identity.user_id().as_str()),
+            session_id: caller.session_id,
+            device_id: caller.device_id,
+            platform: caller.platform,
+            address: caller.address,
+            payload: &request.payload,
+            traceparent: &request.traceparent,
         }
+        .encode()
     }
 
-    /// Submits a command; its place in the order of `flow` is taken now, not when the future is polled.
-    pub fn call(
+    /// Submits a command of a session and tells `done` what came of it; its place in the order of `flow` is taken
+    /// before this returns. Goes on to its end whatever becomes of the session.
+    pub fn submit(
         self: &Arc<Self>,
         flow: &Flow,
         service: &ServiceName,
-        command: CommandRequest,
+        command: Bytes,
         limits: CallLimits,
-    ) -> impl Future<Output = Result<Answer, Fault>> + Send + 'static + use<> {
-        let reply = self.router.call(flow, service, command, limits);
+        done: impl FnOnce(Result<Answer, Fault>) + Send + 'static,
+    ) {
         let upstream = self.clone();
-        async move { upstream.answer(reply.await) }
+        let done = Box::new(move |reply| done(upstream.answer(reply)));
+        self.router.submit(flow, service, command, limits, done);
+    }
+
+    /// As [`Upstream::submit`], awaited: for a caller that is in no order. What the reply asks for is done even where
+    /// the future is dropped.
+    pub async fn call(
+        self: &Arc<Self>,
+        service: &ServiceName,
+        command: Bytes,
+        limits: CallLimits,
+    ) -> Result<Answer, Fault> {
+        let (tell, answered) = oneshot::channel();
+        self.submit(&Flow::default(), service, command, limits, move |answer| {
+            // Whoever asked may have gone.
+            let _ = tell.send(answer);
+        });
+        answered
+            .await
+            .unwrap_or_else(|_| Err(RouterError::ShuttingDown.into()))
     }
 
     /// Makes the pushes that a reply asks for and turns the rest into what the client gets.

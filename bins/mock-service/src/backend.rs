@@ -1,38 +1,21 @@
-//! `mychat.backend.v1.Backend` over gRPC.
-//!
-//! A stream has at most 4,096 commands unanswered; past that it is not read until replies have gone, which
-//! HTTP/2 flow control passes on to the gateway. The offline box is the message service's alone.
+//! `mychat.backend.v1.Backend` over gRPC. The offline box is the message service's alone.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{pin::Pin, sync::Arc};
 
 use futures_util::{Stream, stream};
-use gateway_codec::{
-    Code,
-    proto::backend::{
-        Command, CommandBatch, CommandReply, CommandRequest, DeliveredReply, DeliveredRequest,
-        RecordOfflineReply, RecordOfflineRequest, Reply, ReplyBatch, SessionBoundReply, SessionBoundRequest,
-        backend_server::Backend,
-    },
+use gateway_codec::proto::backend::{
+    CommandBatch, CommandReply, CommandRequest, DeliveredReply, DeliveredRequest, RecordOfflineReply,
+    RecordOfflineRequest, ReplyBatch, SessionBoundReply, SessionBoundRequest, backend_server::Backend,
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::oneshot;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{engine::Engine, error::ServiceError, faults::Fate, options::ServiceKind, wire};
-
-const STREAM_IN_FLIGHT: usize = 4_096;
-const MOST_IN_BATCH: usize = 256;
+use crate::{engine::Engine, faults::Fate, options::ServiceKind, stream::CommandStream};
 
 /// The gRPC face of one service.
 pub(crate) struct BackendService {
     engine: Arc<Engine>,
 }
-
-/// A reply on its way out, with the place that it takes on its stream until it is gone.
-type Outgoing = (Reply, OwnedSemaphorePermit);
 
 impl BackendService {
     pub(crate) fn new(engine: Arc<Engine>) -> Self {
@@ -85,10 +68,12 @@ impl Backend for BackendService {
         &self,
         request: Request<Streaming<CommandBatch>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
-        let (replies, outgoing) = mpsc::channel::<Outgoing>(STREAM_IN_FLIGHT);
-        let reading = read_commands(Arc::clone(&self.engine), request.into_inner(), replies);
-        self.engine.tasks.spawn(reading);
-        Ok(Response::new(Box::pin(stream::unfold(outgoing, next_batch))))
+        let commands = CommandStream::new(Arc::clone(&self.engine), request.into_inner());
+        let replies = stream::unfold(commands, async |mut commands| {
+            let replies = commands.next_batch().await?;
+            Some((Ok(ReplyBatch { replies }), commands))
+        });
+        Ok(Response::new(Box::pin(replies)))
     }
 
     async fn session_bound(
@@ -126,78 +111,4 @@ impl Backend for BackendService {
         }
         Ok(Response::new(RecordOfflineReply {}))
     }
-}
-
-/// Reads a stream of commands until it ends, its peer is gone or the service ends.
-async fn read_commands(
-    engine: Arc<Engine>,
-    mut commands: Streaming<CommandBatch>,
-    replies: mpsc::Sender<Outgoing>,
-) {
-    let room = Arc::new(Semaphore::new(STREAM_IN_FLIGHT));
-    let read = async {
-        loop {
-            let Ok(Some(batch)) = commands.message().await else {
-                return;
-            };
-            let received = Instant::now();
-            for command in batch.commands {
-                let Ok(place) = Arc::clone(&room).acquire_owned().await else {
-                    return;
-                };
-                submit(&engine, command, received, place, replies.clone());
-            }
-        }
-    };
-    tokio::select! {
-        () = read => {}
-        () = replies.closed() => {}
-        () = engine.ending.cancelled() => {}
-    }
-}
-
-fn submit(
-    engine: &Arc<Engine>,
-    command: Command,
-    received: Instant,
-    place: OwnedSemaphorePermit,
-    replies: mpsc::Sender<Outgoing>,
-) {
-    let Command {
-        correlation_id,
-        timeout_ms,
-        request,
-    } = command;
-    let answer = move |reply: Option<CommandReply>| {
-        // Never full: it has as many slots as there are places. Closed: the peer has gone.
-        if let Some(reply) = reply {
-            let _ = replies.try_send((
-                Reply {
-                    correlation_id,
-                    reply: Some(reply),
-                },
-                place,
-            ));
-        }
-    };
-    let Some(request) = request else {
-        return answer(Some(wire::refusal(&ServiceError::new(
-            Code::BadRequest,
-            "no request",
-        ))));
-    };
-    let deadline = (timeout_ms > 0).then(|| received + Duration::from_millis(timeout_ms.into()));
-    engine.submit(request, deadline, answer);
-}
-
-/// Whatever replies are ready, as one message.
-async fn next_batch(
-    mut outgoing: mpsc::Receiver<Outgoing>,
-) -> Option<(Result<ReplyBatch, Status>, mpsc::Receiver<Outgoing>)> {
-    let mut ready = Vec::new();
-    if outgoing.recv_many(&mut ready, MOST_IN_BATCH).await == 0 {
-        return None;
-    }
-    let replies = ready.into_iter().map(|(reply, _place)| reply).collect();
-    Some((Ok(ReplyBatch { replies }), outgoing))
 }

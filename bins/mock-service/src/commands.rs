@@ -19,5 +19,7 @@ Commands (JSON by number; protobuf by type name, under any number of the service
            {user_ids, content, push_id, wait_ms} or {all: true, content}
            5101 kick {user_id, device_id, platform, reason}   5102 presence {user_ids}
 
+Echo, per service, by anybody: 1998, 2998, 3998, 4998, 5998; the reply's data is the request's, byte by byte.
+
 Faults while it runs, per service, by anybody (mock only): 1999, 2999, 3999, 4999, 5999
   {latency_ms, error_rate, hang_rate, error_code, serving}; what is left out stays; the reply shows all.";

@@ -1,15 +1,13 @@
 //! One command from request to reply: place in the session's order, faults, deadline, request id, rules.
 //!
-//! A command that has its place is run to its end even if whoever asked has gone, so that a repeat of it
-//! finds its reply. How commands arrive is `backend`'s concern.
+//! There are two ways. `inline` runs a command on the spot, which most can be; `queued` gives it a place in the
+//! lane of its session and a task. How commands arrive is the concern of `backend` and `stream`.
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+mod inline;
+mod queued;
 
-use futures_util::FutureExt as _;
+use std::{sync::Arc, time::Duration};
+
 use gateway_codec::{
     Code,
     proto::backend::{CommandReply, CommandRequest, backend_server::BackendServer},
@@ -21,12 +19,12 @@ use crate::{
     backend::BackendService,
     clock,
     error::ServiceError,
-    faults::{Fate, FaultChange, Faults},
+    faults::Faults,
     lanes::Lanes,
     options::ServiceKind,
-    replay::{Replays, Seen},
-    services::{self, Action, Answer, Caller, Effect, Shared},
-    wire,
+    replay::Replays,
+    services::{Caller, Effect, Shared},
+    wire::{self, Encoding},
 };
 
 /// Longer request ids are refused: they are kept.
@@ -42,7 +40,6 @@ pub(crate) struct Engine {
     pub(crate) faults: Faults,
     /// Cancelled when the service ends.
     pub(crate) ending: CancellationToken,
-    pub(crate) tasks: TaskTracker,
     health: HealthReporter,
     lanes: Lanes,
     replays: Replays,
@@ -57,40 +54,15 @@ impl Engine {
         ending: CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
-        let lanes = Lanes::new(tasks.clone());
         Self {
             kind,
             shared,
             faults,
             ending,
-            tasks,
             health,
-            lanes,
+            lanes: Lanes::new(tasks),
             replays: Replays::default(),
         }
-    }
-
-    /// Gives a command its place in the session's order; `answer` is called once, with `None` where the
-    /// command is left hanging.
-    pub(crate) fn submit(
-        self: &Arc<Self>,
-        request: CommandRequest,
-        deadline: Option<Instant>,
-        answer: impl FnOnce(Option<CommandReply>) + Send + 'static,
-    ) {
-        let answer = Answering(Some(Box::new(answer)));
-        let engine = Arc::clone(self);
-        let session = request.session_id.clone();
-        let job = async move {
-            // A panic in a rule must not stop the lane.
-            let run = AssertUnwindSafe(engine.answer(request, deadline))
-                .catch_unwind()
-                .await;
-            let failed = || Some(wire::refusal(&ServiceError::new(Code::Internal, "")));
-            answer.give(run.unwrap_or_else(|_| failed()));
-        };
-        // Where the lanes refuse the job, it is dropped unrun, and `Answering` says that we are busy.
-        let _ = self.lanes.submit(&session, Box::pin(job));
     }
 
     /// What the health check says, from now on.
@@ -112,35 +84,6 @@ impl Engine {
         health.clear_service_status(SERVICE_NAME).await;
     }
 
-    async fn answer(&self, request: CommandRequest, deadline: Option<Instant>) -> Option<CommandReply> {
-        if request.cmd_id == self.kind.control_command() {
-            return Some(self.run(&request).await);
-        }
-        match self.faults.fate() {
-            Fate::Hang => return None,
-            Fate::Fail(code) => return Some(wire::refusal(&ServiceError::new(code, "made-up fault"))),
-            Fate::Run(latency) => self.take_time(latency).await,
-        }
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            // Whoever asked has had this answer from the gateway already; nothing has been done.
-            return Some(wire::refusal(&ServiceError::new(Code::GatewayTimeout, "")));
-        }
-        if request.request_id.is_empty() {
-            return Some(self.run(&request).await);
-        }
-        if request.request_id.len() > LONGEST_REQUEST_ID {
-            return Some(wire::refusal(&ServiceError::bad("request_id is over 128 bytes")));
-        }
-        Some(match self.replays.begin(&request.request_id).await {
-            Seen::Before(reply) => CommandReply::clone(&reply),
-            Seen::First(ticket) => {
-                let reply = Arc::new(self.run(&request).await);
-                ticket.finish(&reply);
-                Arc::unwrap_or_clone(reply)
-            }
-        })
-    }
-
     /// Waits as long as a command is meant to take, or until the service ends.
     pub(crate) async fn take_time(&self, latency: Duration) {
         if !latency.is_zero() {
@@ -151,63 +94,44 @@ impl Engine {
         }
     }
 
-    async fn run(&self, request: &CommandRequest) -> CommandReply {
-        let caller = Caller {
-            user_id: &request.user_id,
-            now: clock::now_ms(),
-        };
-        let outcome = match wire::read(self.kind, request) {
-            Ok((action, encoding)) => self.apply(caller, action).await.map(|effect| (effect, encoding)),
-            Err(error) => Err(error),
-        };
+    /// What is wrong with a command before anybody looks at what it asks for.
+    fn check(request: &CommandRequest, late: bool) -> Result<(), ServiceError> {
+        if late {
+            // Whoever asked has had this answer from the gateway already; nothing has been done.
+            return Err(ServiceError::new(Code::GatewayTimeout, ""));
+        }
+        if request.request_id.len() > LONGEST_REQUEST_ID {
+            return Err(ServiceError::bad("request_id is over 128 bytes"));
+        }
+        Ok(())
+    }
+
+    fn reply(
+        &self,
+        request: &CommandRequest,
+        encoding: Encoding,
+        outcome: Result<Effect, ServiceError>,
+    ) -> CommandReply {
         match outcome {
-            Ok((effect, encoding)) => wire::write(encoding, effect),
-            Err(error) => {
-                tracing::debug!(service = %self.kind, cmd_id = request.cmd_id, %error, "refused");
-                wire::refusal(&error)
-            }
+            Ok(effect) => wire::write(encoding, effect),
+            Err(error) => self.refuse(request, &error),
         }
     }
 
-    async fn apply(&self, caller: Caller<'_>, action: Action) -> Result<Effect, ServiceError> {
-        let shared = &self.shared;
-        match action {
-            Action::User(action) => services::user::run(shared, caller, action).await,
-            Action::Message(action) => services::message::run(shared, caller, action),
-            Action::Friend(action) => services::friend::run(shared, caller, action),
-            Action::Group(action) => services::group::run(shared, caller, action),
-            Action::Push(action) => services::push::run(shared, caller, action).await,
-            Action::Faults(change) => self.change_faults(change).await,
-        }
-    }
-
-    async fn change_faults(&self, change: FaultChange) -> Result<Effect, ServiceError> {
-        let settings = self.faults.change(change)?;
-        self.say_serving(settings.serving).await;
-        tracing::info!(service = %self.kind, ?settings, "faults changed");
-        Ok(Answer::Faults(settings).into())
+    fn refuse(&self, request: &CommandRequest, error: &ServiceError) -> CommandReply {
+        tracing::debug!(service = %self.kind, cmd_id = request.cmd_id, %error, "refused");
+        wire::refusal(error)
     }
 }
 
-type AnswerFn = Box<dyn FnOnce(Option<CommandReply>) + Send>;
-
-/// Somebody to be answered, once: a job dropped unrun answers 503.
-struct Answering(Option<AnswerFn>);
-
-impl Answering {
-    fn give(mut self, reply: Option<CommandReply>) {
-        if let Some(answer) = self.0.take() {
-            answer(reply);
-        }
+fn caller(request: &CommandRequest) -> Caller<'_> {
+    Caller {
+        user_id: &request.user_id,
+        now: clock::now_ms(),
     }
 }
 
-impl Drop for Answering {
-    fn drop(&mut self) {
-        if let Some(answer) = self.0.take() {
-            answer(Some(wire::refusal(&ServiceError::unavailable(
-                "the service is busy",
-            ))));
-        }
-    }
+/// What is answered where a rule panics.
+fn broken() -> CommandReply {
+    wire::refusal(&ServiceError::new(Code::Internal, ""))
 }

@@ -7,7 +7,7 @@
 use std::{
     sync::{
         Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -67,6 +67,8 @@ pub(crate) enum Fate {
 /// The faults of one running service.
 pub(crate) struct Faults {
     settings: Mutex<FaultSettings>,
+    /// Whether `settings` does anything to commands; asked by every command, which spares it the lock.
+    any: AtomicBool,
     draws: AtomicU64,
 }
 
@@ -74,6 +76,7 @@ impl Faults {
     pub(crate) fn new(settings: FaultSettings) -> Self {
         Self {
             settings: Mutex::new(settings),
+            any: AtomicBool::new(touches_commands(&settings)),
             draws: AtomicU64::new(0),
         }
     }
@@ -83,7 +86,17 @@ impl Faults {
     }
 
     pub(crate) fn set(&self, settings: FaultSettings) {
-        *held(&self.settings) = settings;
+        self.keep(&mut held(&self.settings), settings);
+    }
+
+    /// Whether commands have trouble of any kind: where they have none, [`Faults::fate`] need not be asked.
+    pub(crate) fn any(&self) -> bool {
+        self.any.load(Ordering::Relaxed)
+    }
+
+    fn keep(&self, kept: &mut FaultSettings, settings: FaultSettings) {
+        *kept = settings;
+        self.any.store(touches_commands(&settings), Ordering::Relaxed);
     }
 
     /// Applies a change and gives what holds now; 400 for values out of range, changing nothing.
@@ -102,7 +115,7 @@ impl Faults {
                 .ok_or_else(|| ServiceError::bad("error_code is none of the contract's error codes"))?;
         }
         check(&next)?;
-        *settings = next;
+        self.keep(&mut settings, next);
         Ok(next)
     }
 
@@ -128,6 +141,10 @@ impl Faults {
         // 53 bits: every value is exact.
         (z >> 11) as f64 / (1_u64 << 53) as f64
     }
+}
+
+fn touches_commands(settings: &FaultSettings) -> bool {
+    !settings.latency.is_zero() || settings.error_rate > 0.0 || settings.hang_rate > 0.0
 }
 
 /// Refuses settings that mean nothing.
@@ -190,5 +207,11 @@ mod tests {
             })
             .unwrap();
         assert_eq!(faults.fate(), Fate::Hang);
+        assert!(faults.any());
+        faults.set(FaultSettings {
+            serving: false,
+            ..FaultSettings::default()
+        });
+        assert!(!faults.any());
     }
 }

@@ -10,6 +10,11 @@ use mock_service::{MockService, Options};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+/// A command is a dozen small allocations made on one thread and often freed on another, which jemalloc does
+/// with less time and memory than glibc.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     match run().await {

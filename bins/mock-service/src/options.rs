@@ -55,6 +55,12 @@ impl ServiceKind {
     pub const fn control_command(self) -> u32 {
         (self.port_offset() as u32 + 1) * 1_000 + 999
     }
+
+    /// The command whose reply is what it was asked with, by anybody: 1998, 2998, … 5998.
+    #[must_use]
+    pub const fn echo_command(self) -> u32 {
+        self.control_command() - 1
+    }
 }
 
 impl fmt::Display for ServiceKind {
@@ -155,5 +161,6 @@ mod tests {
             ServiceKind::ALL.map(ServiceKind::control_command),
             [1999, 2999, 3999, 4999, 5999]
         );
+        assert_eq!(ServiceKind::Push.echo_command(), 5998);
     }
 }

@@ -1,14 +1,19 @@
 //! Answering a repeated request id with the same reply, also while the first is still being worked on.
 //!
 //! A window of 32,768 replies or 64 MiB, whichever is less; older ones are forgotten. Replies of 500 and
-//! above are not kept: whoever repeats such a command wants it tried again.
+//! above are not kept: whoever repeats such a command wants it tried again. Commands that only read do not come
+//! here: run again, they do no harm.
+//!
+//! Nearly no reply is ever asked for again, so keeping one is cheap and giving it again is not: a reply is
+//! kept as its bytes, and who has to wait for one brings the channel to be told by.
 
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Arc, Mutex},
 };
 
-use gateway_codec::proto::backend::CommandReply;
+use bytes::Bytes;
+use gateway_codec::{Code, proto::backend::CommandReply};
 use prost::Message as _;
 use tokio::sync::watch;
 
@@ -19,18 +24,20 @@ const MOST_BYTES: usize = 64 << 20;
 /// What an entry costs beside its reply.
 const ENTRY_BYTES: usize = 256;
 
-type Outcome = Option<Arc<CommandReply>>;
+/// A reply, encoded; `None` while there is none.
+type Outcome = Option<Bytes>;
 
 enum Slot {
-    Running(watch::Receiver<Outcome>),
-    Done(Arc<CommandReply>),
+    /// With whom to tell, where anybody waits.
+    Running(Option<watch::Sender<Outcome>>),
+    Done(Bytes),
 }
 
 #[derive(Default)]
 struct Window {
-    slots: HashMap<String, Slot>,
+    slots: HashMap<Arc<str>, Slot>,
     /// Finished ids, oldest first, with what they cost.
-    finished: VecDeque<(String, usize)>,
+    finished: VecDeque<(Arc<str>, usize)>,
     bytes: usize,
 }
 
@@ -44,14 +51,13 @@ pub(crate) struct Replays {
 pub(crate) enum Seen<'a> {
     /// Run it and hand the reply to the ticket.
     First(Ticket<'a>),
-    Before(Arc<CommandReply>),
+    Before(Box<CommandReply>),
 }
 
 /// The right and duty to answer a request id. Dropped unanswered, whoever waits runs the command instead.
 pub(crate) struct Ticket<'a> {
     replays: &'a Replays,
-    id: String,
-    tell: watch::Sender<Outcome>,
+    id: Arc<str>,
     finished: bool,
 }
 
@@ -72,57 +78,85 @@ impl Replays {
     /// Looks a request id up; waits where the same id is being worked on.
     pub(crate) async fn begin(&self, id: &str) -> Seen<'_> {
         loop {
-            let mut running = match self.claim(id) {
-                Ok(seen) => return seen,
-                Err(running) => running,
-            };
-            if let Ok(outcome) = running.wait_for(Option::is_some).await
+            if let Some(seen) = self.begin_now(id) {
+                return seen;
+            }
+            if let Some(mut running) = self.follow(id)
+                && let Ok(outcome) = running.wait_for(Option::is_some).await
                 && let Some(reply) = outcome.as_ref()
             {
-                return Seen::Before(Arc::clone(reply));
+                return Seen::Before(unpacked(reply));
             }
         }
     }
 
-    fn claim(&self, id: &str) -> Result<Seen<'_>, watch::Receiver<Outcome>> {
+    /// Looks a request id up; `None` where the same id is being worked on.
+    pub(crate) fn begin_now(&self, id: &str) -> Option<Seen<'_>> {
         let mut window = held(&self.window);
         match window.slots.get(id) {
-            Some(Slot::Done(reply)) => Ok(Seen::Before(Arc::clone(reply))),
-            Some(Slot::Running(running)) => Err(running.clone()),
+            Some(Slot::Done(reply)) => Some(Seen::Before(unpacked(reply))),
+            Some(Slot::Running(_)) => None,
             None => {
-                let (tell, running) = watch::channel(None);
-                window.slots.insert(id.to_owned(), Slot::Running(running));
-                Ok(Seen::First(Ticket {
+                let id: Arc<str> = id.into();
+                window.slots.insert(Arc::clone(&id), Slot::Running(None));
+                Some(Seen::First(Ticket {
                     replays: self,
-                    id: id.to_owned(),
-                    tell,
+                    id,
                     finished: false,
                 }))
             }
+        }
+    }
+
+    /// Where to be told of an id that is being worked on; `None` where it no longer is.
+    fn follow(&self, id: &str) -> Option<watch::Receiver<Outcome>> {
+        match held(&self.window).slots.get_mut(id) {
+            Some(Slot::Running(tell)) => {
+                let tell = tell.get_or_insert_with(|| watch::channel(None).0);
+                Some(tell.subscribe())
+            }
+            _ => None,
         }
     }
 }
 
 impl Ticket<'_> {
     /// Tells everybody who waits, and keeps the reply for who comes later.
-    pub(crate) fn finish(mut self, reply: &Arc<CommandReply>) {
+    pub(crate) fn finish(mut self, reply: &CommandReply) {
         self.finished = true;
-        {
-            let mut window = held(&self.replays.window);
-            if reply.code < 500 {
-                let cost = reply.encoded_len() + ENTRY_BYTES;
-                window
-                    .slots
-                    .insert(self.id.clone(), Slot::Done(Arc::clone(reply)));
-                window.finished.push_back((self.id.clone(), cost));
-                window.bytes += cost;
-                window.shrink(self.replays.most);
-            } else {
-                window.slots.remove(&self.id);
-            }
+        let packed = Bytes::from(reply.encode_to_vec());
+        let mut window = held(&self.replays.window);
+        let Some(slot) = window.slots.get_mut(&self.id) else {
+            return; // Only a ticket's own end takes its slot away.
+        };
+        let waiting = match slot {
+            Slot::Running(tell) => tell.take().map(|tell| (tell, packed.clone())),
+            Slot::Done(_) => None,
+        };
+        if reply.code < 500 {
+            let cost = packed.len() + ENTRY_BYTES;
+            *slot = Slot::Done(packed);
+            window.finished.push_back((Arc::clone(&self.id), cost));
+            window.bytes += cost;
+            window.shrink(self.replays.most);
+        } else {
+            window.slots.remove(&self.id);
         }
-        self.tell.send_replace(Some(Arc::clone(reply)));
+        drop(window);
+        if let Some((tell, reply)) = waiting {
+            tell.send_replace(Some(reply));
+        }
     }
+}
+
+/// The reply that was kept as these bytes.
+fn unpacked(kept: &Bytes) -> Box<CommandReply> {
+    // They were written here, so they can be read.
+    let reply = CommandReply::decode(kept.clone()).unwrap_or_else(|_| CommandReply {
+        code: Code::Internal.json().into(),
+        ..CommandReply::default()
+    });
+    Box::new(reply)
 }
 
 impl Drop for Ticket<'_> {
@@ -148,11 +182,11 @@ impl Window {
 mod tests {
     use super::*;
 
-    fn reply(code: u32) -> Arc<CommandReply> {
-        Arc::new(CommandReply {
+    fn reply(code: u32) -> CommandReply {
+        CommandReply {
             code,
             ..CommandReply::default()
-        })
+        }
     }
 
     async fn run(replays: &Replays, id: &str, code: u32) -> u32 {
@@ -180,6 +214,7 @@ mod tests {
         let Seen::First(ticket) = replays.begin("a").await else {
             panic!("seen before")
         };
+        assert!(replays.begin_now("a").is_none());
         let finish = async {
             tokio::task::yield_now().await;
             ticket.finish(&reply(201));

@@ -4,10 +4,12 @@
 //! which `wire` writes in the encoding of the request. Records are the `im.*` structs, because the contract
 //! gives JSON their field names. Nothing here knows about encodings, gRPC streams or request ids.
 
+mod action;
 pub(crate) mod friend;
 pub(crate) mod group;
 pub(crate) mod message;
 pub(crate) mod push;
+pub(crate) mod sign_in;
 pub(crate) mod user;
 
 use std::sync::Arc;
@@ -21,9 +23,11 @@ use gateway_codec::{
     },
 };
 
+pub(crate) use action::{Action, Echo, Quick, Slow};
+
 use crate::{
     error::ServiceError,
-    faults::{FaultChange, FaultSettings},
+    faults::FaultSettings,
     gateway_link::GatewayLink,
     passwords::{HashError, Passwords},
     store::{Store, accounts::Profile},
@@ -93,21 +97,10 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// One command, read.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Action {
-    User(user::UserAction),
-    Message(message::MessageAction),
-    Friend(friend::FriendAction),
-    Group(group::GroupAction),
-    Push(push::PushAction),
-    /// Mock only: change this service's faults.
-    Faults(FaultChange),
-}
-
 /// What a command came to, as the client is told.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Answer {
+    Echo(Echo),
     LoggedIn(im::user::UserInfo),
     Registered(im::user::UserInfo),
     UserInfo(im::user::UserInfo),

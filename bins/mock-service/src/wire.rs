@@ -2,9 +2,12 @@
 //!
 //! JSON says what it wants by its command number, protobuf by its type name; both end in the same [`Action`].
 //! An answer goes back in the encoding of its request. Error replies carry no body: the gateway makes them.
+//! Only the echo command goes by its number in protobuf too: it takes any type, and gives it back.
 
 pub(crate) mod json;
 pub(crate) mod protobuf;
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 use gateway_codec::proto::{
@@ -16,7 +19,7 @@ use prost::Message as _;
 use crate::{
     error::ServiceError,
     options::ServiceKind,
-    services::{Action, Answer, Effect},
+    services::{Action, Answer, Echo, Effect, Quick},
 };
 
 /// How a request was written, and so how its reply is.
@@ -36,15 +39,25 @@ pub(crate) fn read(kind: ServiceKind, request: &CommandRequest) -> Result<(Actio
         ContentType::Json => false,
         ContentType::Unspecified => !request.type_name.is_empty(),
     };
-    if !protobuf {
-        return json::read(kind, request.cmd_id, &request.body).map(|action| (action, Encoding::Json));
-    }
-    if request.type_name == BASE_REQUEST {
-        let wrapped = BaseRequest::decode(request.body.clone())
-            .map_err(|_| ServiceError::bad("the protobuf message cannot be read"))?;
-        return json::read(kind, request.cmd_id, &wrapped.payload).map(|action| (action, Encoding::Json));
-    }
-    protobuf::read(kind, &request.type_name, request.body.clone()).map(|action| (action, Encoding::Protobuf))
+    let (encoding, type_name, body) = match request.type_name.as_str() {
+        BASE_REQUEST if protobuf => {
+            let wrapped = BaseRequest::decode(request.body.clone())
+                .map_err(|_| ServiceError::bad("the protobuf message cannot be read"))?;
+            (Encoding::Json, "", wrapped.payload)
+        }
+        type_name if protobuf => (Encoding::Protobuf, type_name, request.body.clone()),
+        _ => (Encoding::Json, "", request.body.clone()),
+    };
+    let action = if request.cmd_id == kind.echo_command() {
+        let type_name = type_name.to_owned();
+        Action::Quick(Quick::Echo(Echo { type_name, body }))
+    } else {
+        match encoding {
+            Encoding::Json => json::read(kind, request.cmd_id, &body)?,
+            Encoding::Protobuf => protobuf::read(kind, type_name, body)?,
+        }
+    };
+    Ok((action, encoding))
 }
 
 /// Writes what a command came to.
@@ -63,7 +76,7 @@ pub(crate) fn write(encoding: Encoding, effect: Effect) -> CommandReply {
             } else {
                 Bytes::new()
             };
-            ("", json::write(&answer), unsent)
+            (Cow::Borrowed(""), json::write(&answer), unsent)
         }
         Encoding::Protobuf => {
             let (type_name, body) = protobuf::write(answer);
@@ -73,7 +86,7 @@ pub(crate) fn write(encoding: Encoding, effect: Effect) -> CommandReply {
     CommandReply {
         code: gateway_codec::Code::Success.json().into(),
         message: String::new(),
-        type_name: type_name.to_owned(),
+        type_name: type_name.into_owned(),
         body,
         identity,
         pushes,

@@ -15,6 +15,7 @@
 
 mod client;
 mod code;
+mod command;
 mod envelope;
 mod error;
 mod id;
@@ -30,6 +31,7 @@ pub use client::{
     ClientReply, JsonRequest, base_response, decode_json_reply, encode_base_request, encode_json_request,
 };
 pub use code::{CloseCode, Code};
+pub use command::Command;
 pub use envelope::{Envelope, PROTOCOL_VERSION, decode_envelope, decode_envelope_raw, encode_envelope};
 pub use error::{DecodeError, EncodeError};
 pub use id::{DeviceId, IdError, NodeId, Platform, RequestId, SessionId, UserId};

@@ -93,7 +93,7 @@ impl Notice<'_> {
             Encoding::Json => {
                 let mut out = JsonMessage::begin(NOTICE_COMMAND, 0, self.code(), "", data.len());
                 match self {
-                    Self::Welcome { session_id, .. } => out.display("session_id", session_id),
+                    Self::Welcome { session_id, .. } => out.session(*session_id),
                     _ => out.text("session_id", ""),
                 }
                 out.text("user_id", "");

@@ -46,8 +46,11 @@ pub struct Reply<'a> {
 pub enum Body<'a> {
     /// Nothing: in JSON an empty object.
     Empty,
-    /// JSON in UTF-8. To a protobuf client it goes as the payload of an `im.base.BaseResponse`.
+    /// JSON in UTF-8, as somebody else has written it. To a protobuf client it goes as the payload of an
+    /// `im.base.BaseResponse`.
     Json(&'a [u8]),
+    /// JSON that this program has written: it is not checked once more.
+    Written(&'a str),
     /// A protobuf message, for protobuf clients alone.
     Protobuf {
         /// Its full name.
@@ -86,7 +89,10 @@ pub fn encode_reply(to: &ReplyTo, reply: &Reply<'_>) -> Result<Encoded, EncodeEr
 fn json_reply(to: &ReplyTo, as_string: bool, reply: &Reply<'_>) -> Result<Bytes, EncodeError> {
     let data = match reply.body {
         Body::Empty => "{}",
+        // Inside a string it could break nothing: that it is text is enough.
+        Body::Json(json) if as_string => text(json)?.trim_ascii(),
         Body::Json(json) => checked_json(json)?,
+        Body::Written(json) => json,
         Body::Protobuf { .. } if !reply.code.is_success() => "{}",
         Body::Protobuf { .. } => {
             return Err(EncodeError::BadBody("a protobuf message for a JSON client"));
@@ -94,7 +100,7 @@ fn json_reply(to: &ReplyTo, as_string: bool, reply: &Reply<'_>) -> Result<Bytes,
     };
     let mut out = JsonMessage::begin(to.cmd_id, to.seq, reply.code, &reply.message, data.len());
     match reply.session_id {
-        Some(id) => out.display("session_id", id),
+        Some(id) => out.session(id),
         None => out.text("session_id", ""),
     }
     out.text("user_id", reply.user_id);
@@ -127,6 +133,7 @@ fn protobuf_reply(to: &ReplyTo, addressing: &Addressing, reply: &Reply<'_>) -> R
             }));
         }
         Body::Json(json) => checked_json(json)?.as_bytes(),
+        Body::Written(json) => json.as_bytes(),
         Body::Protobuf { .. } | Body::Empty => &[],
     };
     let message = if reply.message.is_empty() && !reply.code.is_success() {
@@ -184,8 +191,12 @@ fn delimited_len(tag: u32, len: usize) -> usize {
 
 /// JSON text without the white space around it.
 fn checked_json(bytes: &[u8]) -> Result<&str, EncodeError> {
-    let text = simdutf8::basic::from_utf8(bytes).map_err(|_| EncodeError::BadBody("not UTF-8"))?;
+    let text = text(bytes)?;
     serde_json::from_str::<&serde_json::value::RawValue>(text)
         .map(serde_json::value::RawValue::get)
         .map_err(|_| EncodeError::BadBody("not JSON"))
+}
+
+fn text(bytes: &[u8]) -> Result<&str, EncodeError> {
+    simdutf8::basic::from_utf8(bytes).map_err(|_| EncodeError::BadBody("not UTF-8"))
 }

@@ -56,22 +56,38 @@ impl Timestamp {
     pub fn to_rfc3339(self) -> String {
         self.to_string()
     }
-}
 
-impl fmt::Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// The same text in ASCII, without a formatter: it stands in every message, and `write!` of its seven numbers
+    /// took 8 % of the gateway's time under load.
+    pub(crate) fn to_ascii(self) -> [u8; 24] {
         let millis = self.0.min(LAST_WRITABLE);
         let seconds = millis / 1_000;
         let (year, month, day) = civil(seconds / DAY_SECONDS);
         let of_day = seconds % DAY_SECONDS;
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
-            of_day / 3_600,
-            of_day / 60 % 60,
-            of_day % 60,
-            millis % 1_000
-        )
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        put_digits(&mut text[0..4], year);
+        put_digits(&mut text[5..7], month);
+        put_digits(&mut text[8..10], day);
+        put_digits(&mut text[11..13], of_day / 3_600);
+        put_digits(&mut text[14..16], of_day / 60 % 60);
+        put_digits(&mut text[17..19], of_day % 60);
+        put_digits(&mut text[20..23], millis % 1_000);
+        text
+    }
+}
+
+/// Fills `place` with the last digits of `number`.
+fn put_digits(place: &mut [u8], mut number: u64) {
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Digits are ASCII.
+        f.write_str(std::str::from_utf8(&self.to_ascii()).unwrap_or_default())
     }
 }
 

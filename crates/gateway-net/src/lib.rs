@@ -31,4 +31,4 @@ pub use self::http::{CorsSettings, HttpRequest, HttpServer, HttpService, HttpSet
 pub use self::outbound::{Frame, FrameKind, Outbound, SendError};
 pub use self::protocol::Message;
 pub use self::settings::WsSettings;
-pub use self::websocket::{ServeError, ServerHandle, WebSocketServer};
+pub use self::websocket::{ServeError, ServerHandle, WebSocketServer, lone_connection};

@@ -1,6 +1,7 @@
 //! The WebSocket server: worker threads, each with a runtime and a listener of its own.
 
 mod handshake;
+mod lone;
 mod worker;
 
 use std::io;
@@ -11,6 +12,7 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+pub use self::lone::lone_connection;
 use self::worker::Admission;
 pub(crate) use self::worker::{Permit, WorkerState};
 use crate::file_limit::file_limit;

@@ -37,6 +37,11 @@ impl TickClock {
         Self::narrow(now.saturating_duration_since(self.start).as_nanos() / self.tick.as_nanos()) + 1
     }
 
+    /// When `tick` began.
+    pub(crate) fn moment(&self, tick: Tick) -> Instant {
+        self.start + self.tick * tick.saturating_sub(1)
+    }
+
     /// The first tick that begins at or after `due`.
     pub(crate) fn due(&self, due: Instant) -> Tick {
         Self::narrow(

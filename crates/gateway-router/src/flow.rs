@@ -15,10 +15,11 @@ use std::task::Waker;
 use std::time::Duration;
 
 use crate::backend::{Outcome, Outgoing};
-use crate::flow::order::Order;
+use crate::flow::order::{Next, Order};
 
 pub(crate) mod call;
 mod order;
+pub(crate) mod submit;
 
 /// How long a call may take, and whether and how often it may be repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,10 +81,40 @@ struct State {
     orders: Vec<Order>,
 }
 
+impl State {
+    /// Frees an order that is empty: an idle flow keeps nothing.
+    fn free(&mut self, at: usize) {
+        if self.orders[at].is_empty() {
+            self.orders.swap_remove(at);
+            if self.orders.is_empty() {
+                self.orders = Vec::new();
+            }
+        }
+    }
+}
+
 impl Shared {
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         // A panic under this lock leaves a queue that is still a queue.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the next number and works on the order of `service`, which is made where there is none.
+    fn place(&self, service: u32, work: impl FnOnce(&mut Order, u64) -> Next) -> (u64, Next) {
+        let mut state = self.state();
+        let id = state.next;
+        state.next += 1;
+        let at = state
+            .orders
+            .iter()
+            .position(|order| order.service() == service)
+            .unwrap_or_else(|| {
+                state.orders.push(Order::new(service));
+                state.orders.len() - 1
+            });
+        let next = work(&mut state.orders[at], id);
+        state.free(at);
+        (id, next)
     }
 
     /// Works on one service's order, frees it if that emptied it, and then wakes whom it gives, outside the lock.
@@ -92,12 +123,7 @@ impl Shared {
             let mut state = self.state();
             let at = state.orders.iter().position(|order| order.service() == service)?;
             let done = work(&mut state.orders[at]);
-            if state.orders[at].is_empty() {
-                state.orders.swap_remove(at);
-                if state.orders.is_empty() {
-                    state.orders = Vec::new();
-                }
-            }
+            state.free(at);
             done
         };
         if let Some(waker) = waker {
@@ -124,9 +150,12 @@ impl Completion {
     ///
     /// Takes the flow's lock: call it without holding a lock of the lane.
     pub fn finish(self, outcome: Outcome) {
-        self.shared.with(self.service, |order| {
-            ((), order.finish(self.id, self.attempt, outcome))
+        let next = self.shared.with(self.service, |order| {
+            (order.finish(self.id, self.attempt, outcome), None)
         });
+        if let Some(next) = next {
+            submit::go_on(&self.shared, self.service, self.id, next);
+        }
     }
 }
 

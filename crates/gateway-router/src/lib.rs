@@ -33,6 +33,7 @@ pub use backend::{Backend, EndpointId, Lane, Outcome, Outgoing, Rejected};
 pub use backend::{MockBackend, MockLane};
 pub use endpoint::EndpointState;
 pub use error::{BuildError, Origin, RouterError};
+pub use flow::submit::Done;
 pub use flow::{CallLimits, Completion, Flow};
 pub use health::{EndpointHealth, ServiceHealth};
 #[cfg(any(test, feature = "test-util"))]

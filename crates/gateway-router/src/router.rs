@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::backend::{Backend, EndpointId};
 use crate::endpoint::Endpoint;
 use crate::error::{BuildError, RouterError};
+use crate::flow::submit::Done;
 use crate::flow::{CallLimits, Flow};
 use crate::health::{self, EndpointHealth, ServiceHealth};
 use crate::mailbox::Mailbox;
@@ -144,7 +145,15 @@ impl Router {
         telemetry: Arc<Telemetry>,
     ) -> Arc<Service> {
         let id = u32::try_from(self.services.len()).unwrap_or(u32::MAX);
-        let service = Arc::new(Service::new(id, name.clone(), backend, max_in_flight, telemetry));
+        let tasks = self.tasks.clone();
+        let service = Arc::new(Service::new(
+            id,
+            name.clone(),
+            backend,
+            max_in_flight,
+            telemetry,
+            tasks,
+        ));
         self.services.insert(name.clone(), service.clone());
         service
     }
@@ -190,6 +199,19 @@ impl Router {
             Some(service) => service.call(flow, Bytes::from(request.encode_to_vec()), limits),
         };
         async move { started?.result().await }
+    }
+
+    /// Sends an encoded `CommandRequest` to a service and tells `done` how it ended: as [`Router::call`], without a
+    /// future to be polled, and not to be cancelled. That is cheaper by half.
+    ///
+    /// `done` may be called before this returns; else it is called on the runtime that this is called on. A timeout may
+    /// be told up to 25 ms late.
+    pub fn submit(&self, flow: &Flow, service: &ServiceName, request: Bytes, limits: CallLimits, done: Done) {
+        match self.services.get(service) {
+            _ if self.closing.load(Ordering::Relaxed) => done(Err(RouterError::ShuttingDown)),
+            None => done(Err(RouterError::UnknownService)),
+            Some(service) => service.submit(flow, request, limits, done),
+        }
     }
 
     /// What is known of all services, in the order of their names. Cheap: reads what health checks found.

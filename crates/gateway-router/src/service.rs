@@ -7,10 +7,12 @@ use bytes::Bytes;
 use gateway_codec::proto::backend::CommandReply;
 use gateway_config::ServiceName;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use crate::backend::Backend;
 use crate::error::RouterError;
 use crate::flow::call::{Call, RepeatPace};
+use crate::flow::submit::{Done, Submission};
 use crate::flow::{CallLimits, Flow, Parcel};
 use crate::telemetry::{CallResult, Telemetry};
 
@@ -27,6 +29,8 @@ pub(crate) struct Service {
     in_flight: AtomicUsize,
     bytes: AtomicUsize,
     telemetry: Arc<Telemetry>,
+    /// Commands that need a future of their own.
+    tasks: TaskTracker,
 }
 
 impl Service {
@@ -36,6 +40,7 @@ impl Service {
         backend: Arc<dyn Backend>,
         max_in_flight: usize,
         telemetry: Arc<Telemetry>,
+        tasks: TaskTracker,
     ) -> Self {
         let (in_flight, bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
         Self {
@@ -46,6 +51,7 @@ impl Service {
             in_flight,
             bytes,
             telemetry,
+            tasks,
         }
     }
 
@@ -78,6 +84,17 @@ impl Service {
         Ok(Running { permit, call })
     }
 
+    /// Takes a place in the flow's order; `done` is told how it ended.
+    pub(crate) fn submit(self: &Arc<Self>, flow: &Flow, request: Bytes, limits: CallLimits, done: Done) {
+        let permit = match Permit::take(self, request.len()) {
+            Ok(permit) => permit,
+            Err(error) => return done(Err(error)),
+        };
+        let deadline = permit.started + limits.timeout;
+        let parcel = Parcel { request, deadline };
+        Submission::new(self.backend.clone(), parcel, permit, done).place(flow, self.id, limits);
+    }
+
     /// Counts a call that ended before it began.
     fn refused(&self, error: RouterError) -> RouterError {
         self.telemetry.ended(CallResult::from(&error));
@@ -94,20 +111,15 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) async fn result(self) -> Result<CommandReply, RouterError> {
-        let Self { mut permit, call } = self;
-        let retries = &permit.service.telemetry.retries;
-        let result = call.run(|| retries.increment(1)).await;
-        permit.result = match &result {
-            Ok(reply) if reply.code == 200 => CallResult::Success,
-            Ok(_) => CallResult::Refused,
-            Err(error) => CallResult::from(error),
-        };
+        let Self { permit, call } = self;
+        let result = call.run(|| permit.repeated()).await;
+        permit.end(&result);
         result.map(|reply| *reply)
     }
 }
 
 /// A slot among the service's commands in flight; says how the call ended when it is dropped.
-struct Permit {
+pub(crate) struct Permit {
     service: Arc<Service>,
     bytes: usize,
     started: Instant,
@@ -134,6 +146,24 @@ impl Permit {
             return Err(RouterError::Overloaded);
         }
         Ok(permit)
+    }
+
+    pub(crate) fn tasks(&self) -> &TaskTracker {
+        &self.service.tasks
+    }
+
+    /// The command is being repeated.
+    pub(crate) fn repeated(&self) {
+        self.service.telemetry.retries.increment(1);
+    }
+
+    /// Frees the slot of a command that was not cancelled.
+    pub(crate) fn end(mut self, result: &Result<Box<CommandReply>, RouterError>) {
+        self.result = match result {
+            Ok(reply) if reply.code == 200 => CallResult::Success,
+            Ok(_) => CallResult::Refused,
+            Err(error) => CallResult::from(error),
+        };
     }
 }
 

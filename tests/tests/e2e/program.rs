@@ -238,7 +238,7 @@ async fn log_lines_have_the_asked_shape_and_hold_no_secret() {
     let line = log.lines().find(|line| line.contains("session bound")).unwrap();
     let parts: Vec<&str> = line.split("] [").collect();
     assert!(line.starts_with('[') && parts.len() >= 4, "{line}");
-    assert_eq!((parts[1], parts[2]), ("gateway", "info"), "{line}");
+    assert_eq!((parts[1], parts[2]), ("gateway", "debug"), "{line}");
     assert!(parts[3].contains(".rs:"), "{line}");
     assert!(
         line.contains("user_id=alice") && line.contains("session_id="),
@@ -252,7 +252,7 @@ async fn log_lines_have_the_asked_shape_and_hold_no_secret() {
 #[tokio::test]
 async fn json_logs_are_json() {
     let mut stack = Stack::builder()
-        .config(json!({"logging": {"format": "json"}}))
+        .config(json!({"logging": {"format": "json", "level": "debug"}}))
         .start()
         .await;
     stack.login("alice", "d1", "web").await.close().await;

@@ -69,8 +69,8 @@ pub(super) async fn sign_in_with(
     let caller = Caller {
         identity: None,
         session_id: None,
-        device_id: "",
-        platform: "",
+        device_id: device.id.as_str(),
+        platform: device.platform.as_str(),
         address: call.address,
     };
     let command = pipeline.upstream.command(&request, caller);

@@ -5,7 +5,6 @@
 use bytes::Bytes;
 use gateway_codec::{Body, Code, Reply, Request, decode_json, encode_reply};
 use gateway_config::LocalHandler;
-use gateway_router::Flow;
 use http::{Response, StatusCode};
 use serde::Deserialize;
 
@@ -34,7 +33,7 @@ pub(super) async fn message(api: &Api, call: Call) -> Result<Response<Bytes>, Fa
     let outcome = answer(api, &call, request, target).await;
     let pipeline = &api.pipeline;
     let (code, told, body) = match &outcome {
-        Ok(Content::Json(json)) => (Code::Success, "".into(), Body::Json(json)),
+        Ok(Content::Json(json)) => (Code::Success, "".into(), Body::Written(json)),
         Ok(Content::Answer(answer)) => (Code::Success, "".into(), answer.body()),
         Err(fault) => {
             pipeline.metrics.refused(fault.code());
@@ -60,7 +59,7 @@ pub(super) async fn message(api: &Api, call: Call) -> Result<Response<Bytes>, Fa
 }
 
 enum Content {
-    Json(Vec<u8>),
+    Json(String),
     Answer(crate::upstream::Answer),
 }
 
@@ -77,7 +76,7 @@ async fn answer(api: &Api, call: &Call, request: Request<'_>, target: Target) ->
             &request.claims.platform,
         )
         .await?;
-        return Ok(Content::Json(sign_in::login_json(&login).to_string().into()));
+        return Ok(Content::Json(sign_in::login_json(&login).to_string()));
     }
     let caller = Caller {
         identity: Some(identity),
@@ -93,19 +92,17 @@ async fn answer(api: &Api, call: &Call, request: Request<'_>, target: Target) ->
             let info = pipeline.sign_in.authenticate(&token).await?;
             pipeline.sign_in.confirm(&info).await?;
             let json = serde_json::json!({"valid": true, "user_info": sign_in::token_info(&info)});
-            Ok(Content::Json(json.to_string().into()))
+            Ok(Content::Json(json.to_string()))
         }
         (Action::Local(LocalHandler::RefreshToken), _) => {
             let Refresh { refresh_token } = data(&request)?;
             let device_id = Some(identity.device_id().as_str());
             let pair = pipeline.sign_in.refresh(&refresh_token, device_id).await?;
-            Ok(Content::Json(sign_in::pair_json(&pair).to_string().into()))
+            Ok(Content::Json(sign_in::pair_json(&pair).to_string()))
         }
         (Action::Service(service), Some(route)) => {
             let command = pipeline.upstream.command(&request, caller);
-            let answer = pipeline
-                .upstream
-                .call(&Flow::default(), &service, command, route.limits());
+            let answer = pipeline.upstream.call(&service, command, route.limits());
             Ok(Content::Answer(answer.await?))
         }
         (Action::Embedded(cmd_id), _) => {
@@ -141,5 +138,5 @@ async fn belongs(api: &Api, request: &Request<'_>, identity: &gateway_auth::Iden
             .find(|id| *id == claims.session_id)
             .unwrap_or_default();
     }
-    crate::pipeline::admission::agrees(claims, identity, &own)
+    crate::pipeline::admission::agrees(claims, identity, |claimed| claimed == own)
 }

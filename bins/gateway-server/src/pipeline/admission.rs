@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use gateway_auth::Identity;
-use gateway_codec::{Claims, Code, Encoding, ReplyTo, Request};
+use gateway_codec::{Claims, Code, Encoding, ReplyTo, Request, SessionId};
 use gateway_config::{LocalHandler, Sensitivity};
 use tokio::time::Instant;
 
@@ -21,12 +21,12 @@ impl Pipeline {
     pub(super) fn admit(
         self: &Arc<Self>,
         session: &Arc<Session>,
+        bound: Option<Arc<Bound>>,
         encoding: Encoding,
         bytes: &[u8],
         request: Request<'_>,
         target: Target,
     ) {
-        let bound = session.bound();
         let brings_token = !request.claims.token.is_empty() && !target.takes_no_token();
         let verdict = match &bound {
             None if brings_token => Ok(Step::Bind),
@@ -59,7 +59,9 @@ impl Pipeline {
         brings_token: bool,
         target: &Target,
     ) -> Result<Step, Fault> {
-        agrees(claims, &bound.identity, &bound.record.session_id.to_string())?;
+        agrees(claims, &bound.identity, |claimed| {
+            SessionId::parse(claimed).is_ok_and(|id| id == bound.record.session_id)
+        })?;
         if target.action == Action::Local(LocalHandler::Login) {
             return Err(Fault::rule(Code::Conflict, "already logged in"));
         }
@@ -213,12 +215,16 @@ pub fn same_device(one: &Identity, other: &Identity) -> bool {
 ///
 /// # Errors
 /// Names the field that does not agree.
-pub fn agrees(claims: &Claims<'_>, identity: &Identity, session_id: &str) -> Result<(), Fault> {
+pub fn agrees(
+    claims: &Claims<'_>,
+    identity: &Identity,
+    owns_session: impl FnOnce(&str) -> bool,
+) -> Result<(), Fault> {
     let differs = |claimed: &str, own: &str| !claimed.is_empty() && claimed != own;
     if differs(&claims.user_id, identity.user_id().as_str()) {
         return Err(Fault::rule(Code::Forbidden, "user_id is not the session's"));
     }
-    if differs(&claims.session_id, session_id) {
+    if !claims.session_id.is_empty() && !owns_session(&claims.session_id) {
         return Err(Fault::rule(Code::Forbidden, "session_id is not the session's"));
     }
     if differs(&claims.device_id, identity.device_id().as_str()) {

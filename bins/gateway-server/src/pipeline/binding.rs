@@ -107,7 +107,7 @@ impl Pipeline {
             return Err(Fault::rule(Code::Conflict, "the connection has ended"));
         }
         self.schedule(session);
-        tracing::info!(session_id = %session.id, user_id = %bound.identity.user_id(),
+        tracing::debug!(session_id = %session.id, user_id = %bound.identity.user_id(),
             device_id = %bound.identity.device_id(), platform = %bound.identity.platform(),
             address = %session.address, "session bound");
         Ok(bound)

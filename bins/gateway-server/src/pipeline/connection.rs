@@ -1,6 +1,7 @@
 //! What gateway-net calls: a handshake is admitted, a connection opens, speaks and ends.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use gateway_codec::{CloseCode, Encoding, Notice};
 use gateway_net::{Accepted, Acceptor, End, Handshake, Message, Outbound, Refusal, SessionHandler};
@@ -93,9 +94,9 @@ impl SessionHandler for Connection {
     }
 
     fn backlog(&self) -> bool {
-        self.session
-            .as_ref()
-            .is_some_and(|session| session.state().in_flight >= self.pipeline.settings.in_flight)
+        self.session.as_ref().is_some_and(|session| {
+            session.in_flight.load(Ordering::Relaxed) >= self.pipeline.settings.in_flight
+        })
     }
 
     fn closed(&mut self, end: End) {
@@ -166,7 +167,7 @@ impl Pipeline {
         };
         tracing::debug!(session_id = %session.id, code = end.code, reason = ?end.reason, "connection ended");
         let Some(bound) = bound else { return };
-        tracing::info!(session_id = %session.id, user_id = %bound.identity.user_id(), code = end.code,
+        tracing::debug!(session_id = %session.id, user_id = %bound.identity.user_id(), code = end.code,
             reason = ?end.reason, "session ended");
         self.delivery.closed(session.id, end.last_written);
         let pipeline = self.clone();

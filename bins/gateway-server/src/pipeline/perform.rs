@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use gateway_codec::{Body, Claims, Code, Payload, ReplyTo, Request};
 use gateway_config::{LocalHandler, ServiceName};
@@ -29,7 +30,7 @@ impl Pipeline {
         match (target.action, target.route) {
             (Action::Local(LocalHandler::Heartbeat), _) => {
                 let data = heartbeat(self.clock.now());
-                self.reply(session, bound.as_deref(), &request.reply_to, Body::Json(&data));
+                self.reply(session, bound.as_deref(), &request.reply_to, Body::Written(&data));
             }
             (Action::Local(LocalHandler::PushAck), _) => self.acknowledge(session, &request),
             (Action::Local(LocalHandler::VerifyToken), _) => self.verify(session, bound, request),
@@ -57,8 +58,11 @@ impl Pipeline {
         let command = self
             .upstream
             .command(request, caller(session, bound.as_deref(), claimed));
-        let answer = self.upstream.call(&session.flow, service, command, limits);
-        self.in_flight(session, bound, request.reply_to.clone(), answer);
+        let in_flight = self.in_flight(session, bound, request.reply_to.clone());
+        self.upstream
+            .submit(&session.flow, service, command, limits, |answer| {
+                in_flight.end(answer)
+            });
     }
 
     /// To a handler of the embedding program.
@@ -71,36 +75,24 @@ impl Pipeline {
     ) {
         let caller = caller(session, bound.as_deref(), &request.claims);
         let answer = self.handlers.call(cmd_id, Command::new(request, caller));
-        self.in_flight(session, bound, request.reply_to.clone(), answer);
+        let in_flight = self.in_flight(session, bound, request.reply_to.clone());
+        self.tasks.spawn(async move { in_flight.end(answer.await) });
     }
 
-    /// Waits for an answer beside the session's other commands and replies with it.
     fn in_flight(
         self: &Arc<Self>,
         session: &Arc<Session>,
         bound: Option<Arc<Bound>>,
         reply_to: ReplyTo,
-        answer: impl Future<Output = Result<Answer, Fault>> + Send + 'static,
-    ) {
-        session.state().in_flight += 1;
-        let (pipeline, session) = (self.clone(), session.clone());
-        let began = Instant::now();
-        self.tasks.spawn(async move {
-            let answer = answer.await;
-            pipeline.load.answered(began.elapsed());
-            match answer {
-                Ok(answer) => pipeline.reply(&session, bound.as_deref(), &reply_to, answer.body()),
-                Err(fault) => pipeline.refuse(&session, &reply_to, &fault),
-            }
-            let was_full = {
-                let mut state = session.state();
-                state.in_flight -= 1;
-                state.in_flight + 1 == pipeline.settings.in_flight
-            };
-            if was_full {
-                session.resume_reading();
-            }
-        });
+    ) -> InFlight {
+        session.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight {
+            pipeline: self.clone(),
+            session: session.clone(),
+            bound,
+            reply_to,
+            began: Instant::now(),
+        }
     }
 
     /// 5006: no reply, unless it cannot be read.
@@ -148,7 +140,7 @@ impl Pipeline {
                         &session,
                         Some(&bound),
                         &reply_to,
-                        Body::Json(info.to_string().as_bytes()),
+                        Body::Written(&info.to_string()),
                     );
                     if new {
                         pipeline.catch_up(&bound);
@@ -183,7 +175,7 @@ impl Pipeline {
                         tracing::debug!(%fault, session_id = %session.id, "a refreshed token is not this session's");
                     }
                     let json = sign_in::pair_json(&pair).to_string();
-                    pipeline.reply(&session, bound.as_deref(), &reply_to, Body::Json(json.as_bytes()));
+                    pipeline.reply(&session, bound.as_deref(), &reply_to, Body::Written(&json));
                 }
                 Err(fault) => pipeline.refuse(&session, &reply_to, &fault),
             }
@@ -196,9 +188,12 @@ impl Pipeline {
             Ok(device) => device,
             Err(fault) => return self.refuse(session, &request.reply_to, &fault),
         };
-        let command = self
-            .upstream
-            .command(&request, caller(session, None, &request.claims));
+        let caller = Caller {
+            device_id: device.id.as_str(),
+            platform: device.platform.as_str(),
+            ..caller(session, None, &request.claims)
+        };
+        let command = self.upstream.command(&request, caller);
         let reply_to = request.reply_to;
         self.aside(session, move |pipeline, session| async move {
             let service = &pipeline.settings.user_service;
@@ -238,7 +233,7 @@ impl Pipeline {
         };
         let json = sign_in::login_json(&login).to_string();
         if login.answer.type_name.is_empty() {
-            self.reply(session, Some(&bound), reply_to, Body::Json(json.as_bytes()));
+            self.reply(session, Some(&bound), reply_to, Body::Written(&json));
         } else {
             let mut body = login.answer.body.to_vec();
             gateway_codec::add_base_payload(&mut body, json.as_bytes());
@@ -289,6 +284,37 @@ impl Pipeline {
     }
 }
 
+/// A command whose answer is not there yet.
+struct InFlight {
+    pipeline: Arc<Pipeline>,
+    session: Arc<Session>,
+    bound: Option<Arc<Bound>>,
+    reply_to: ReplyTo,
+    began: Instant,
+}
+
+impl InFlight {
+    /// Replies, and reads on where the session had as many commands under way as it may.
+    fn end(self, answer: Result<Answer, Fault>) {
+        let Self {
+            pipeline,
+            session,
+            bound,
+            reply_to,
+            began,
+        } = self;
+        pipeline.load.answered(began.elapsed());
+        match answer {
+            Ok(answer) => pipeline.reply(&session, bound.as_deref(), &reply_to, answer.body()),
+            Err(fault) => pipeline.refuse(&session, &reply_to, &fault),
+        }
+        let were = session.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if were == pipeline.settings.in_flight {
+            session.resume_reading();
+        }
+    }
+}
+
 /// Data of command 5006.
 #[derive(Deserialize)]
 struct PushAck {
@@ -311,8 +337,12 @@ struct RefreshToken {
 }
 
 /// Reply data of a heartbeat.
-pub fn heartbeat(now: gateway_codec::Timestamp) -> Vec<u8> {
-    format!(r#"{{"timestamp":"{}"}}"#, now.to_rfc3339()).into_bytes()
+pub fn heartbeat(now: gateway_codec::Timestamp) -> String {
+    let mut data = String::with_capacity(48);
+    for part in [r#"{"timestamp":""#, &now.to_rfc3339(), r#""}"#] {
+        data.push_str(part);
+    }
+    data
 }
 
 /// The data of a command that is answered here: JSON, in either encoding.

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -33,6 +33,10 @@ pub struct Session {
     /// What pushes and notices are written in: 0 undecided (JSON), 1 JSON, 2 protobuf.
     encoding: AtomicU8,
     acknowledges: AtomicBool,
+    /// Commands at the back ends.
+    pub in_flight: AtomicUsize,
+    /// Unreadable messages in a row.
+    pub unreadable: AtomicU32,
     state: Mutex<State>,
 }
 
@@ -46,10 +50,6 @@ pub struct State {
     pub held: Option<Box<VecDeque<HeldMessage>>>,
     /// What the handshake said of the device; believed only of one that logs in.
     pub claimed: Option<Box<ClaimedDevice>>,
-    /// Commands at the back ends.
-    pub in_flight: usize,
-    /// Unreadable messages in a row.
-    pub unreadable: u32,
 }
 
 /// The device that a handshake named.
@@ -93,13 +93,13 @@ impl Session {
             outbound,
             encoding: AtomicU8::new(encoding.map_or(0, number)),
             acknowledges: AtomicBool::new(acknowledges),
+            in_flight: AtomicUsize::new(0),
+            unreadable: AtomicU32::new(0),
             state: Mutex::new(State {
                 life: Life::new(now),
                 bound: None,
                 held: None,
                 claimed: None,
-                in_flight: 0,
-                unreadable: 0,
             }),
         }
     }
@@ -156,6 +156,11 @@ impl Session {
     /// Closes the connection; what is queued goes out first. The first call decides the code.
     pub fn close_with(&self, code: CloseCode, reason: &str) {
         self.outbound.close(code.as_u16(), reason);
+    }
+
+    /// The worker's coarse clock: see [`Outbound::coarse_now`].
+    pub fn coarse_now(&self) -> Instant {
+        self.outbound.coarse_now()
     }
 
     /// Asks to be woken for the next deadline of its life.

@@ -1,30 +1,18 @@
-//! Accounts: login, registration, profiles, search.
-//!
-//! Login only says who somebody is; tokens and sessions are the gateway's.
+//! Profiles: look, change, search. Login and registration are `sign_in`'s.
 
 use std::borrow::Cow;
 
-use gateway_codec::{
-    Code,
-    proto::{backend::Identity, im::user::UserInfo},
-};
+use gateway_codec::proto::im::user::UserInfo;
 
 use crate::{
     error::ServiceError,
     services::{Answer, Caller, Effect, Shared, signed},
     store::accounts::{MOST_FOUND, Profile, ProfileChange},
-    wire::json::profile_json,
 };
 
-/// What the user service can be asked.
+/// What can be asked about users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum UserAction {
-    /// `name` is an account, a phone number or a mail address.
-    Login {
-        name: String,
-        password: Password,
-    },
-    Register(Registration),
     /// Both empty: oneself. A uid wins.
     Info {
         uid: String,
@@ -37,114 +25,16 @@ pub(crate) enum UserAction {
     },
 }
 
-/// What somebody registers with; one of account, phone and mail is needed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Registration {
-    pub(crate) account: String,
-    pub(crate) phone: String,
-    pub(crate) email: String,
-    pub(crate) password: Password,
-    pub(crate) nickname: String,
-    pub(crate) avatar: String,
-}
-
-/// A password on its way to the hasher; never shown.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub(crate) struct Password(pub(crate) String);
-
-impl std::fmt::Debug for Password {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("[hidden]")
-    }
-}
-
-const LONGEST_NAME: usize = 64;
-const LONGEST_PASSWORD: usize = 256;
-const LONGEST_TEXT: usize = 512;
+pub(super) const LONGEST_NAME: usize = 64;
+pub(super) const LONGEST_TEXT: usize = 512;
 const DEFAULT_FOUND: usize = 20;
 
-pub(crate) async fn run(
-    shared: &Shared,
-    caller: Caller<'_>,
-    action: UserAction,
-) -> Result<Effect, ServiceError> {
+pub(crate) fn run(shared: &Shared, caller: Caller<'_>, action: UserAction) -> Result<Effect, ServiceError> {
     match action {
-        UserAction::Login { name, password } => login(shared, caller, name, password.0).await,
-        UserAction::Register(registration) => register(shared, caller, registration).await,
         UserAction::Info { uid, account } => info(shared, caller, &uid, &account),
         UserAction::Update(change) => update(shared, caller, change),
         UserAction::Search { keyword, limit } => search(shared, caller, &keyword, limit),
     }
-}
-
-async fn login(
-    shared: &Shared,
-    caller: Caller<'_>,
-    name: String,
-    password: String,
-) -> Result<Effect, ServiceError> {
-    if name.is_empty() || password.is_empty() {
-        return Err(ServiceError::bad("username and password are needed"));
-    }
-    // One text for an unknown name and a wrong password: nobody learns which accounts there are.
-    let refused = || ServiceError::new(Code::Unauthorized, "wrong username or password");
-    if password.len() > LONGEST_PASSWORD {
-        return Err(refused());
-    }
-    let known = shared.store.accounts.credentials(&name);
-    let (uid, hash) = known.unzip();
-    let matches = shared.passwords.verify(password, hash).await?;
-    let uid = uid.filter(|_| matches).ok_or_else(refused)?;
-    let profile = shared
-        .store
-        .accounts
-        .logged_in(&uid, caller.now)
-        .ok_or_else(refused)?;
-    Ok(signed_in(profile, Answer::LoggedIn))
-}
-
-async fn register(shared: &Shared, caller: Caller<'_>, new: Registration) -> Result<Effect, ServiceError> {
-    let names: Vec<&str> = [&new.account, &new.phone, &new.email]
-        .into_iter()
-        .map(String::as_str)
-        .filter(|n| !n.is_empty())
-        .collect();
-    let account = *names
-        .first()
-        .ok_or_else(|| ServiceError::bad("account is needed"))?;
-    for name in &names {
-        check_name(name)?;
-    }
-    if new.password.0.is_empty() || new.password.0.len() > LONGEST_PASSWORD {
-        return Err(ServiceError::bad("password has 1 to 256 bytes"));
-    }
-    check_texts(&[
-        ("nickname", &new.nickname, LONGEST_NAME),
-        ("avatar", &new.avatar, LONGEST_TEXT),
-    ])?;
-    // Asked before the hash is made, which is dear; `add` decides.
-    if names
-        .iter()
-        .any(|name| shared.store.accounts.uid_of(name).is_some())
-    {
-        return Err(ServiceError::conflict("account is taken"));
-    }
-    let hash = shared.passwords.hash(new.password.0.clone()).await?;
-    let profile = Profile {
-        uid: format!("u{}", shared.store.ids.next(caller.now)),
-        account: account.to_owned(),
-        nickname: if new.nickname.is_empty() {
-            account.to_owned()
-        } else {
-            new.nickname.clone()
-        },
-        avatar: new.avatar.clone(),
-        create_time: caller.now,
-        last_login: caller.now,
-        ..Profile::default()
-    };
-    shared.store.accounts.add(profile.clone(), &names, hash)?;
-    Ok(signed_in(profile, Answer::Registered))
 }
 
 fn info(shared: &Shared, caller: Caller<'_>, uid: &str, account: &str) -> Result<Effect, ServiceError> {
@@ -195,23 +85,8 @@ fn search(shared: &Shared, caller: Caller<'_>, keyword: &str, limit: i64) -> Res
     Ok(Answer::Users(found.iter().map(|profile| user_info(profile, own)).collect()).into())
 }
 
-fn signed_in(profile: Profile, answer: fn(UserInfo) -> Answer) -> Effect {
-    let shown = user_info(&profile, &profile.uid);
-    let identity = Identity {
-        user_id: profile.uid,
-        username: profile.account,
-        roles: profile.roles,
-        user_info: profile_json(&shown).to_string().into_bytes().into(),
-    };
-    Effect {
-        answer: answer(shown),
-        identity: Some(identity),
-        pushes: Vec::new(),
-    }
-}
-
 /// A profile as clients see it. Presence is the gateway's to know: only the one who asks is surely online.
-fn user_info(profile: &Profile, asked_by: &str) -> UserInfo {
+pub(super) fn user_info(profile: &Profile, asked_by: &str) -> UserInfo {
     UserInfo {
         uid: profile.uid.clone(),
         account: profile.account.clone(),
@@ -225,15 +100,7 @@ fn user_info(profile: &Profile, asked_by: &str) -> UserInfo {
     }
 }
 
-fn check_name(name: &str) -> Result<(), ServiceError> {
-    let odd = |c: char| c.is_control() || c.is_whitespace();
-    if name.len() > LONGEST_NAME || name.contains(odd) {
-        return Err(ServiceError::bad("account has 1 to 64 bytes and no spaces"));
-    }
-    Ok(())
-}
-
-fn check_texts(texts: &[(&str, &String, usize)]) -> Result<(), ServiceError> {
+pub(super) fn check_texts(texts: &[(&str, &String, usize)]) -> Result<(), ServiceError> {
     match texts.iter().find(|(_, text, most)| text.len() > *most) {
         Some((name, _, most)) => Err(ServiceError::bad(format!("{name} is over {most} bytes"))),
         None => Ok(()),

@@ -7,6 +7,7 @@
 )]
 
 mod bench;
+mod echo;
 mod faults;
 mod friend;
 mod group;

@@ -65,6 +65,31 @@ async fn a_thousand_commands_of_one_session_keep_their_order() {
 }
 
 #[tokio::test]
+async fn what_is_quick_does_not_overtake_what_is_slow_in_its_session() {
+    let bench = Bench::start().await;
+    let control = |number, data| {
+        command(
+            number,
+            bench.json_request("alice", 2999, &json!({"latency_ms": data})),
+        )
+    };
+    let echo = |number, user| command(number, bench.json_request(user, 2998, &json!({"number": number})));
+    let batches = vec![
+        vec![
+            control(1, 60),
+            echo(2, "alice"),
+            echo(3, "alice"),
+            control(4, 0),
+            echo(5, "alice"),
+        ],
+        (6..100).map(|number| echo(number, "alice")).collect(),
+    ];
+    let (order, replies) = exchange(&bench, batches).await;
+    assert_eq!(order, (1..100).collect::<Vec<_>>());
+    assert!(replies.values().all(|reply| reply.code == 200));
+}
+
+#[tokio::test]
 async fn different_sessions_do_not_wait_for_each_other() {
     let bench = Bench::with(Options {
         latency: Duration::from_millis(200),

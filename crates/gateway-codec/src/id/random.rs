@@ -15,6 +15,18 @@ fn parse_hex(text: &str) -> Result<u128, IdError> {
     u128::from_str_radix(text, 16).map_err(|_| IdError::NotHex)
 }
 
+/// The digits of an id. By a table, because an id stands in every message: `{:032x}` of a `u128` took 3 % of the
+/// gateway's time under load.
+fn hex(id: u128) -> [u8; DIGITS] {
+    const DIGIT: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0; DIGITS];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(id.to_be_bytes()) {
+        pair[0] = DIGIT[usize::from(byte >> 4)];
+        pair[1] = DIGIT[usize::from(byte & 0xF)];
+    }
+    text
+}
+
 macro_rules! random_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -37,6 +49,11 @@ macro_rules! random_id {
             pub fn parse(text: &str) -> Result<Self, IdError> {
                 parse_hex(text).map(Self)
             }
+
+            /// Its text, 32 lower-case hexadecimal digits in ASCII.
+            pub fn to_hex(self) -> [u8; DIGITS] {
+                hex(self.0)
+            }
         }
 
         impl std::str::FromStr for $name {
@@ -49,7 +66,8 @@ macro_rules! random_id {
 
         impl std::fmt::Display for $name {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                write!(f, "{:032x}", self.0)
+                // Digits are ASCII.
+                f.write_str(std::str::from_utf8(&self.to_hex()).unwrap_or_default())
             }
         }
 

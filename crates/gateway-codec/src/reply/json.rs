@@ -3,16 +3,14 @@
 //! By hand, because `data` is either raw JSON or JSON inside a string, and because a message is written once
 //! into the bytes that are sent, without a tree or a struct between.
 
-use std::fmt::Display;
-use std::io::Write as _;
-
 use bytes::Bytes;
 
 use crate::code::Code;
+use crate::id::SessionId;
 use crate::timestamp::Timestamp;
 
-/// Room for everything but `data` in most messages.
-const HEAD_BYTES: usize = 256;
+/// Room for everything but `data` in most messages: a buffer that has to grow costs as much as encoding.
+const HEAD_BYTES: usize = 320;
 
 /// A JSON message that is being written.
 pub(crate) struct JsonMessage(Vec<u8>);
@@ -23,11 +21,11 @@ impl JsonMessage {
         // Quotes in `data` are escaped: an eighth more is about right for typical JSON in a string.
         let mut out = Self(Vec::with_capacity(HEAD_BYTES + data_len + data_len / 8));
         out.0.extend_from_slice(b"{\"cmd_id\":");
-        out.write(cmd_id);
+        out.number(cmd_id);
         out.key("seq");
-        out.write(seq);
+        out.number(seq);
         out.key("code");
-        out.write(code.json());
+        out.number(code.json().into());
         out.text("message", if message.is_empty() { code.text() } else { message });
         out
     }
@@ -35,16 +33,20 @@ impl JsonMessage {
     /// A field whose value is a string.
     pub(crate) fn text(&mut self, key: &'static str, value: &str) {
         self.key(key);
+        if value
+            .bytes()
+            .all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\')
+        {
+            return self.quoted(value.as_bytes());
+        }
         // A `Vec` takes every write, and a `str` serializes without fail.
         let _ = serde_json::to_writer(&mut self.0, value);
     }
 
-    /// A field whose value is a string that needs no escapes.
-    pub(crate) fn display(&mut self, key: &'static str, value: impl Display) {
-        self.key(key);
-        self.0.push(b'"');
-        self.write(value);
-        self.0.push(b'"');
+    /// The field `session_id`.
+    pub(crate) fn session(&mut self, id: SessionId) {
+        self.key("session_id");
+        self.quoted(&id.to_hex());
     }
 
     /// A field whose value is JSON already.
@@ -55,7 +57,8 @@ impl JsonMessage {
 
     /// Ends the message with the time it was made.
     pub(crate) fn end(mut self, timestamp: Timestamp) -> Bytes {
-        self.display("timestamp", timestamp);
+        self.key("timestamp");
+        self.quoted(&timestamp.to_ascii());
         self.0.push(b'}');
         self.0.into()
     }
@@ -66,8 +69,15 @@ impl JsonMessage {
         self.0.extend_from_slice(b"\":");
     }
 
-    fn write(&mut self, value: impl Display) {
-        // A `Vec` takes every write.
-        let _ = write!(self.0, "{value}");
+    /// A string that needs no escapes.
+    fn quoted(&mut self, value: &[u8]) {
+        self.0.push(b'"');
+        self.0.extend_from_slice(value);
+        self.0.push(b'"');
+    }
+
+    fn number(&mut self, value: u32) {
+        self.0
+            .extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }
 }

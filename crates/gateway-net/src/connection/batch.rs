@@ -115,7 +115,13 @@ impl Batch {
         while written < self.total {
             let mut slices = [IoSlice::new(&[]); BATCH_SLICES];
             let count = self.slices(written, &mut slices);
-            match Pin::new(&mut *stream).poll_write_vectored(cx, &slices[..count]) {
+            let stream = Pin::new(&mut *stream);
+            let wrote = match &slices[..count] {
+                // Nearly always: `send` is 3 % of an echo cheaper than `writev` of one slice.
+                [one] => stream.poll_write(cx, one),
+                several => stream.poll_write_vectored(cx, several),
+            };
+            match wrote {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(n)) => written += n,
                 Poll::Ready(Err(error)) => return Err(error),

@@ -46,7 +46,7 @@ impl Admission {
         self.current.load(Relaxed)
     }
 
-    fn admit(self: &Arc<Self>) -> Option<Permit> {
+    pub(super) fn admit(self: &Arc<Self>) -> Option<Permit> {
         if self.current.fetch_add(1, Relaxed) >= self.limit {
             self.current.fetch_sub(1, Relaxed);
             return None;
@@ -212,7 +212,7 @@ impl WorkerState {
     }
 
     /// Cuts the circle of connections that are in the wheel, which is in here.
-    fn clear(&self) {
+    pub(super) fn clear(&self) {
         let empty = Wheel::new(self.now());
         let full = std::mem::replace(&mut *self.wheel(), empty);
         drop(full);

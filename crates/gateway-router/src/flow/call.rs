@@ -12,7 +12,7 @@ use tokio::time::{sleep, sleep_until};
 use crate::backend::Backend;
 use crate::backoff::jittered;
 use crate::error::RouterError;
-use crate::flow::order::{Order, Step};
+use crate::flow::order::Step;
 use crate::flow::{CallLimits, Flow, Parcel, Shared};
 
 /// The waits between repeats of one command.
@@ -31,12 +31,12 @@ impl RepeatPace {
 
 /// A call that has taken its place; dropping it cancels the command.
 pub(crate) struct Call {
-    shared: Arc<Shared>,
-    service: u32,
-    id: u64,
-    backend: Arc<dyn Backend>,
-    parcel: Parcel,
-    pace: RepeatPace,
+    pub(super) shared: Arc<Shared>,
+    pub(super) service: u32,
+    pub(super) id: u64,
+    pub(super) backend: Arc<dyn Backend>,
+    pub(super) parcel: Parcel,
+    pub(super) pace: RepeatPace,
 }
 
 impl Call {
@@ -50,21 +50,11 @@ impl Call {
         pace: RepeatPace,
     ) -> Self {
         let shared = flow.shared().clone();
-        let mut state = shared.state();
-        let id = state.next;
-        state.next += 1;
-        let at = state
-            .orders
-            .iter()
-            .position(|order| order.service() == service)
-            .unwrap_or_else(|| {
-                state.orders.push(Order::new(service));
-                state.orders.len() - 1
-            });
-        state.orders[at].place(id, limits, &*backend, |attempt| {
-            parcel.outgoing(&shared, service, id, attempt)
+        let (id, _nobody_waits_yet) = shared.place(service, |order, id| {
+            order.place(id, limits, &*backend, None, |attempt| {
+                parcel.outgoing(&shared, service, id, attempt)
+            })
         });
-        drop(state);
         Self {
             shared,
             service,

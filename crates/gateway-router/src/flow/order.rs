@@ -10,6 +10,7 @@ use gateway_codec::proto::backend::CommandReply;
 use crate::backend::{Backend, EndpointId, Lane, Outcome, Outgoing, Rejected};
 use crate::error::RouterError;
 use crate::flow::CallLimits;
+use crate::flow::submit::Submission;
 
 /// How often a command that never left is placed anew before that counts as a repeat.
 const FREE_MOVES: u32 = 2;
@@ -41,7 +42,26 @@ struct Entry {
     idempotent: bool,
     /// Where it failed last.
     avoid: Option<EndpointId>,
-    waker: Option<Waker>,
+    waiter: Option<Waiter>,
+}
+
+/// Who wants to know how a command ends.
+enum Waiter {
+    /// A future that polls.
+    Caller(Waker),
+    /// Nobody waits: a function is called.
+    Submission(Box<Submission>),
+}
+
+/// What has to be done after a change, once the flow's lock is free.
+#[must_use = "somebody waits for this"]
+pub(super) enum Next {
+    Nothing,
+    Wake(Waker),
+    /// The command has ended and its place is free.
+    Ended(Box<Submission>, Result<Box<CommandReply>, RouterError>),
+    /// The command has not ended and nothing will come for it by itself: it needs a future that polls.
+    Drive(Box<Submission>),
 }
 
 enum Phase {
@@ -98,8 +118,9 @@ impl Order {
         id: u64,
         limits: CallLimits,
         backend: &dyn Backend,
+        submission: Option<Box<Submission>>,
         outgoing: impl FnOnce(u32) -> Outgoing,
-    ) {
+    ) -> Next {
         self.entries.push_back(Entry {
             id,
             phase: Phase::Held,
@@ -109,11 +130,36 @@ impl Order {
             repeats: 0,
             idempotent: limits.idempotent,
             avoid: None,
-            waker: None,
+            waiter: None,
         });
         self.waiting += 1;
+        let at = self.entries.len() - 1;
         if self.waiting == 1 {
-            self.send(self.entries.len() - 1, backend, outgoing);
+            self.send(at, backend, outgoing);
+        }
+        self.next(at, submission.map(Waiter::Submission))
+    }
+
+    /// What an entry's new phase means for who waits for it.
+    fn next(&mut self, at: usize, waiter: Option<Waiter>) -> Next {
+        let submission = match waiter {
+            None => return Next::Nothing,
+            Some(Waiter::Caller(waker)) => return Next::Wake(waker),
+            Some(Waiter::Submission(submission)) => submission,
+        };
+        match &mut self.entries[at].phase {
+            Phase::InFlight(_) => {
+                self.entries[at].waiter = Some(Waiter::Submission(submission));
+                Next::Nothing
+            }
+            Phase::Held | Phase::BackingOff => Next::Drive(submission),
+            Phase::Ended(result) => match result.take() {
+                Some(result) => {
+                    self.entries.remove(at);
+                    Next::Ended(submission, result)
+                }
+                None => Next::Nothing,
+            },
         }
     }
 
@@ -148,9 +194,9 @@ impl Order {
                 Step::BackOff(past)
             }
             Phase::Held | Phase::InFlight(_) => {
-                match &mut entry.waker {
-                    Some(waker) => waker.clone_from(cx.waker()),
-                    None => entry.waker = Some(cx.waker().clone()),
+                match &mut entry.waiter {
+                    Some(Waiter::Caller(waker)) => waker.clone_from(cx.waker()),
+                    _ => entry.waiter = Some(Waiter::Caller(cx.waker().clone())),
                 }
                 return (Poll::Pending, next);
             }
@@ -167,16 +213,18 @@ impl Order {
         }
     }
 
-    /// A lane says how a submission ended; outdated ones change nothing. Gives whom to wake: the caller alone, for what
+    /// A lane says how a submission ended; outdated ones change nothing. Only its own caller has to know, for what
     /// was in flight held back nobody.
-    pub(super) fn finish(&mut self, id: u64, attempt: u32, outcome: Outcome) -> Option<Waker> {
-        let at = self.find(id)?;
+    pub(super) fn finish(&mut self, id: u64, attempt: u32, outcome: Outcome) -> Next {
+        let Some(at) = self.find(id) else {
+            return Next::Nothing;
+        };
         let entry = &mut self.entries[at];
         if entry.attempt != attempt || !matches!(entry.phase, Phase::InFlight(_)) {
-            return None;
+            return Next::Nothing;
         }
         entry.avoid = self.lane.as_ref().map(|lane| lane.endpoint());
-        let own = entry.waker.take();
+        let own = entry.waiter.take();
         match outcome {
             Outcome::Reply(reply) => match u16::try_from(reply.code).ok().and_then(Code::from_json) {
                 None => self.end(at, Err(RouterError::BadReply)),
@@ -194,7 +242,7 @@ impl Order {
             }
             Outcome::Failed(error) => self.end(at, Err(error)),
         }
-        own
+        self.next(at, own)
     }
 
     /// The caller is gone. Gives the submission to be cancelled, if there is one, and whom to wake.
@@ -285,10 +333,12 @@ impl Order {
             return None;
         }
         let next = self.entries.iter_mut().find(|entry| entry.phase.waits())?;
-        if matches!(next.phase, Phase::Held) {
-            next.waker.take()
-        } else {
-            None
+        match (&next.phase, next.waiter.take()) {
+            (Phase::Held, Some(Waiter::Caller(waker))) => Some(waker),
+            (_, waiter) => {
+                next.waiter = waiter;
+                None
+            }
         }
     }
 

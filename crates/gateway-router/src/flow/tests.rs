@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::*;
 use crate::backend::Outcome;
 use crate::error::RouterError;
-use script::{Pending, Script, call, reply, with_waker};
+use script::{Pending, Script, Told, call, reply, service, submit, with_waker};
 
 mod order_property;
 mod script;
@@ -209,4 +209,64 @@ async fn the_timeout_bounds_waiting_and_repeats_and_frees_everything() {
 fn an_idle_flow_is_small() {
     assert!(size_of::<Flow>() <= 16, "{}", size_of::<Flow>());
     assert!(size_of::<Shared>() <= 48, "{}", size_of::<Shared>());
+}
+
+#[tokio::test]
+async fn a_submitted_command_needs_nobody_who_polls() {
+    let (flow, script, told) = (Flow::new(), Script::new(2), Told::default());
+    let service = service(&script);
+    for seq in 1..=2 {
+        submit(&flow, &service, seq, ONCE, &told);
+    }
+    assert_eq!(script.submitted(), [(1, 0), (2, 0)]);
+    script.finish(2, Outcome::Reply(reply(200)));
+    script.finish(1, Outcome::Reply(reply(404)));
+    assert_eq!(*told.lock().unwrap(), [(2, Ok(200)), (1, Ok(404))]);
+    assert_eq!((flow.in_flight(), service.in_flight()), (0, 0));
+}
+
+#[tokio::test]
+async fn submitted_commands_are_repeated_in_order_and_hold_back_their_successors() {
+    let (flow, script, told) = (Flow::new(), Script::new(2), Told::default());
+    let service = service(&script);
+    for seq in 1..=3 {
+        submit(&flow, &service, seq, LIMITS, &told);
+    }
+    script.break_lane(0, true);
+    submit(&flow, &service, 4, LIMITS, &told);
+    assert_eq!(
+        script.submitted().len(),
+        3,
+        "the fourth waits for the three that are repeated"
+    );
+    eventually(|| script.submitted().len() == 7).await;
+    assert_eq!(script.submitted()[3..], [(1, 1), (2, 1), (3, 1), (4, 1)]);
+    for seq in 1..=4 {
+        script.finish(seq, Outcome::Reply(reply(200)));
+    }
+    eventually(|| told.lock().unwrap().len() == 4).await;
+    let mut told = told.lock().unwrap().clone();
+    told.sort_by_key(|(seq, _)| *seq);
+    assert_eq!(told, [1, 2, 3, 4].map(|seq| (seq, Ok(200))));
+    assert_eq!((flow.in_flight(), service.in_flight()), (0, 0));
+}
+
+#[tokio::test]
+async fn a_submitted_command_without_an_endpoint_is_told_at_once() {
+    let (flow, script, told) = (Flow::new(), Script::new(0), Told::default());
+    let service = service(&script);
+    submit(&flow, &service, 1, LIMITS, &told);
+    assert_eq!(*told.lock().unwrap(), [(1, Err(RouterError::NoEndpoint))]);
+    assert_eq!((flow.in_flight(), service.in_flight()), (0, 0));
+}
+
+/// Waits for what a task of its own brings about.
+async fn eventually(come: impl Fn() -> bool) {
+    for _ in 0..1_000 {
+        if come() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("it has not come");
 }

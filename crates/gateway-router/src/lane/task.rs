@@ -35,6 +35,13 @@ enum Ended {
 /// Runs the lane until `stop`. If the runtime drops the task instead, even unpolled, the lane closes all the same.
 pub(crate) async fn run(served: Served, stop: CancellationToken) {
     let lane = &served.0;
+    tokio::select! {
+        () = serve(lane, &stop) => {}
+        never = lane.keep_deadlines() => match never {},
+    }
+}
+
+async fn serve(lane: &Arc<GrpcLane>, stop: &CancellationToken) {
     let mut backoff = Backoff::new(RECONNECT_BASE, RECONNECT_CAP);
     let mut not_before = Instant::now();
     let mut streams = 0_u64;
@@ -51,7 +58,7 @@ pub(crate) async fn run(served: Served, stop: CancellationToken) {
             lane.telemetry.reconnects.increment(1);
         }
         streams += 1;
-        match carry(lane, &stop, &mut backoff).await {
+        match carry(lane, stop, &mut backoff).await {
             Ended::Stopped => return,
             Ended::NotConnected => {
                 lane.endpoint.unreachable();

@@ -8,12 +8,13 @@ use crate::{
     faults::FaultChange,
     options::ServiceKind,
     services::{
-        Action,
+        Action, Quick, Slow,
         friend::FriendAction,
         group::GroupAction,
         message::MessageAction,
         push::PushAction,
-        user::{Password, Registration, UserAction},
+        sign_in::{Password, Registration, SignIn},
+        user::UserAction,
     },
     store::{Page, accounts::ProfileChange, messages::Draft},
 };
@@ -23,15 +24,19 @@ pub(crate) fn read(kind: ServiceKind, cmd_id: u32, data: &[u8]) -> Result<Action
     if cmd_id == kind.control_command() {
         return faults(data);
     }
-    match kind {
-        ServiceKind::User => user(cmd_id, data).map(Action::User),
-        ServiceKind::Message => message(cmd_id, data).map(Action::Message),
+    let quick = match kind {
+        ServiceKind::User if matches!(cmd_id, 1001 | 1003) => {
+            return sign_in(cmd_id, data).map(|action| Action::Slow(Slow::SignIn(action)));
+        }
+        ServiceKind::Push => return push(cmd_id, data).map(|action| Action::Slow(Slow::Push(action))),
+        ServiceKind::User => Quick::User(user(cmd_id, data)?),
+        ServiceKind::Message => Quick::Message(message(cmd_id, data)?),
         // CommandID has the search for users among the friend commands.
-        ServiceKind::Friend if cmd_id == 3006 => search(data).map(Action::User),
-        ServiceKind::Friend => friend(cmd_id, data).map(Action::Friend),
-        ServiceKind::Group => group(cmd_id, data).map(Action::Group),
-        ServiceKind::Push => push(cmd_id, data).map(Action::Push),
-    }
+        ServiceKind::Friend if cmd_id == 3006 => Quick::User(search(data)?),
+        ServiceKind::Friend => Quick::Friend(friend(cmd_id, data)?),
+        ServiceKind::Group => Quick::Group(group(cmd_id, data)?),
+    };
+    Ok(Action::Quick(quick))
 }
 
 fn parse<T: DeserializeOwned>(data: &[u8]) -> Result<T, ServiceError> {
@@ -83,7 +88,7 @@ fn search(data: &[u8]) -> Result<UserAction, ServiceError> {
     Ok(UserAction::Search { keyword, limit })
 }
 
-fn user(cmd_id: u32, data: &[u8]) -> Result<UserAction, ServiceError> {
+fn sign_in(cmd_id: u32, data: &[u8]) -> Result<SignIn, ServiceError> {
     Ok(match cmd_id {
         1001 => {
             let a: Account = parse(data)?;
@@ -92,14 +97,14 @@ fn user(cmd_id: u32, data: &[u8]) -> Result<UserAction, ServiceError> {
                 .into_iter()
                 .find(|name| !name.is_empty())
                 .unwrap_or_default();
-            UserAction::Login {
+            SignIn::Login {
                 name,
                 password: Password(a.password),
             }
         }
         1003 => {
             let a: Account = parse(data)?;
-            UserAction::Register(Registration {
+            SignIn::Register(Registration {
                 account: if a.account.is_empty() {
                     a.username
                 } else {
@@ -112,6 +117,12 @@ fn user(cmd_id: u32, data: &[u8]) -> Result<UserAction, ServiceError> {
                 avatar: a.avatar,
             })
         }
+        _ => return Err(unknown(cmd_id)),
+    })
+}
+
+fn user(cmd_id: u32, data: &[u8]) -> Result<UserAction, ServiceError> {
+    Ok(match cmd_id {
         1004 => {
             #[derive(Deserialize, Default)]
             #[serde(default)]
@@ -375,13 +386,13 @@ fn faults(data: &[u8]) -> Result<Action, ServiceError> {
         error_code,
         serving,
     } = parse(data)?;
-    Ok(Action::Faults(FaultChange {
+    Ok(Action::Slow(Slow::Faults(FaultChange {
         latency_ms,
         error_rate,
         hang_rate,
         error_code,
         serving,
-    }))
+    })))
 }
 
 /// An id that some clients write as a number and others as a string of its digits.

@@ -17,6 +17,7 @@ use crate::{services::Answer, store::millis};
 /// The data of a reply.
 pub(crate) fn write(answer: &Answer) -> Bytes {
     let value = match answer {
+        Answer::Echo(echo) => return echo.body.clone(),
         Answer::LoggedIn(user) | Answer::Registered(user) => json!({ "user_info": profile_json(user) }),
         Answer::UserInfo(user) | Answer::UserUpdated(user) => {
             // `user` is the protobuf name, `profile` the web client's.

@@ -11,12 +11,13 @@ use crate::{
     error::ServiceError,
     options::ServiceKind,
     services::{
-        Action,
+        Action, Quick, Slow,
         friend::FriendAction,
         group::GroupAction,
         message::MessageAction,
         push::PushAction,
-        user::{Password, Registration, UserAction},
+        sign_in::{Password, Registration, SignIn},
+        user::UserAction,
     },
     store::{Page, accounts::ProfileChange, messages::Draft},
 };
@@ -24,15 +25,24 @@ use crate::{
 /// Reads a message of the named type; 404 for a type that is none of this service's requests.
 pub(crate) fn read(kind: ServiceKind, type_name: &str, body: Bytes) -> Result<Action, ServiceError> {
     let own = match kind {
-        ServiceKind::User => user_action(type_name, body)?.map(Action::User),
-        ServiceKind::Message => message_action(type_name, body)?.map(Action::Message),
+        ServiceKind::User => match sign_in(type_name, body.clone())? {
+            Some(action) => Some(Action::Slow(Slow::SignIn(action))),
+            None => user_action(type_name, body)?.map(Quick::User).map(Action::Quick),
+        },
+        ServiceKind::Message => message_action(type_name, body)?
+            .map(Quick::Message)
+            .map(Action::Quick),
         // CommandID has the search for users among the friend commands.
         ServiceKind::Friend if type_name == "im.user.SearchUsersRequest" => {
-            user_action(type_name, body)?.map(Action::User)
+            user_action(type_name, body)?.map(Quick::User).map(Action::Quick)
         }
-        ServiceKind::Friend => friend_action(type_name, body)?.map(Action::Friend),
-        ServiceKind::Group => group_action(type_name, body)?.map(Action::Group),
-        ServiceKind::Push => push_action(type_name, body)?.map(Action::Push),
+        ServiceKind::Friend => friend_action(type_name, body)?
+            .map(Quick::Friend)
+            .map(Action::Quick),
+        ServiceKind::Group => group_action(type_name, body)?
+            .map(Quick::Group)
+            .map(Action::Quick),
+        ServiceKind::Push => push_action(type_name, body)?.map(|action| Action::Slow(Slow::Push(action))),
     };
     own.ok_or_else(|| ServiceError::not_found("the service does not take messages of this type"))
 }
@@ -41,7 +51,7 @@ fn decode<T: Message + Default>(body: Bytes) -> Result<T, ServiceError> {
     T::decode(body).map_err(|_| ServiceError::bad("the protobuf message cannot be read"))
 }
 
-fn user_action(type_name: &str, body: Bytes) -> Result<Option<UserAction>, ServiceError> {
+fn sign_in(type_name: &str, body: Bytes) -> Result<Option<SignIn>, ServiceError> {
     Ok(Some(match type_name {
         "im.user.LoginRequest" => {
             let request: user::LoginRequest = decode(body)?;
@@ -50,14 +60,14 @@ fn user_action(type_name: &str, body: Bytes) -> Result<Option<UserAction>, Servi
                 .into_iter()
                 .find(|name| !name.is_empty())
                 .unwrap_or_default();
-            UserAction::Login {
+            SignIn::Login {
                 name,
                 password: Password(request.password),
             }
         }
         "im.user.RegisterRequest" => {
             let request: user::RegisterRequest = decode(body)?;
-            UserAction::Register(Registration {
+            SignIn::Register(Registration {
                 account: request.account,
                 phone: request.phone_number,
                 email: request.email,
@@ -66,6 +76,12 @@ fn user_action(type_name: &str, body: Bytes) -> Result<Option<UserAction>, Servi
                 avatar: request.avatar,
             })
         }
+        _ => return Ok(None),
+    }))
+}
+
+fn user_action(type_name: &str, body: Bytes) -> Result<Option<UserAction>, ServiceError> {
+    Ok(Some(match type_name {
         "im.user.GetUserInfoRequest" => {
             let request: user::GetUserInfoRequest = decode(body)?;
             UserAction::Info {

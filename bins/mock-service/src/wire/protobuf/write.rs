@@ -1,5 +1,7 @@
 //! Protobuf out.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use gateway_codec::proto::im::{
     base::{BaseResponse, ErrorCode},
@@ -10,14 +12,15 @@ use prost::Message as _;
 use crate::{services::Answer, wire::json};
 
 /// Type name and bytes of a reply.
-pub(crate) fn write(answer: Answer) -> (&'static str, Bytes) {
+pub(crate) fn write(answer: Answer) -> (Cow<'static, str>, Bytes) {
     let base = Some(success());
     macro_rules! reply {
         ($name:literal, $message:expr) => {
-            ($name, $message.encode_to_vec().into())
+            ($name.into(), $message.encode_to_vec().into())
         };
     }
     match answer {
+        Answer::Echo(echo) => (echo.type_name.into(), echo.body),
         Answer::LoggedIn(user) => {
             reply!(
                 "im.user.LoginResponse",

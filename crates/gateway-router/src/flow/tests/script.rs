@@ -8,13 +8,17 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use gateway_codec::proto::backend::{CommandReply, CommandRequest};
+use gateway_config::ServiceName;
 use prost::Message;
 use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 use crate::backend::{Backend, EndpointId, Lane, Outcome, Outgoing, Rejected};
 use crate::error::RouterError;
 use crate::flow::call::{Call, RepeatPace};
 use crate::flow::{CallLimits, Flow, Parcel};
+use crate::service::Service;
+use crate::telemetry::Telemetry;
 
 pub(super) type Pending = Pin<Box<dyn Future<Output = Result<Box<CommandReply>, RouterError>> + Send>>;
 
@@ -195,4 +199,28 @@ pub(super) fn reply(code: u32) -> Box<CommandReply> {
 
 pub(super) fn with_waker<T>(work: impl FnOnce(&mut Context<'_>) -> T) -> T {
     work(&mut Context::from_waker(Waker::noop()))
+}
+
+/// What submitted commands came to: sequence number and code, in the order of being told.
+pub(super) type Told = Arc<Mutex<Vec<(u32, Result<u32, RouterError>)>>>;
+
+/// The service over `script`, as a router holds it.
+pub(super) fn service(script: &Arc<Script>) -> Arc<Service> {
+    let name: ServiceName = "message".parse().unwrap();
+    let telemetry = Arc::new(Telemetry::new("message"));
+    let tasks = TaskTracker::new();
+    Arc::new(Service::new(0, name, script.clone(), 1_000, telemetry, tasks))
+}
+
+/// Submits a command with sequence number `seq`, whose end goes to `told`.
+pub(super) fn submit(flow: &Flow, service: &Arc<Service>, seq: u32, limits: CallLimits, told: &Told) {
+    let request = CommandRequest {
+        seq,
+        ..Default::default()
+    };
+    let told = told.clone();
+    let done = Box::new(move |result: Result<CommandReply, RouterError>| {
+        told.lock().unwrap().push((seq, result.map(|reply| reply.code)));
+    });
+    service.submit(flow, request.encode_to_vec().into(), limits, done);
 }
