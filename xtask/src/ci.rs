@@ -3,10 +3,11 @@
 use anyhow::Result;
 
 use crate::build::PROFILE;
+use crate::instructions;
 use crate::test::{self, Steps};
 use crate::workspace::{Workspace, cargo, check};
 
-/// Format, clippy, tidy, then the test command. The first failure ends it.
+/// Format, clippy, tidy, then the test command, then instruction counts. The first failure ends it.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let mut steps = Steps::default();
     steps.step("fmt", || {
@@ -28,7 +29,17 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         )
     })?;
     steps.step("tidy", || crate::tidy::run(workspace))?;
+    if instructions::COMPARABLE {
+        steps.step("valgrind", instructions::prepare)?;
+    }
     test::all(workspace, &mut steps, None)?;
+    if instructions::COMPARABLE {
+        steps.step("instructions", || {
+            instructions::run(workspace, &instructions::Options::default())
+        })?;
+    } else {
+        println!("\ninstructions are not counted: the recorded ones are of another kind of machine");
+    }
     steps.report();
     Ok(())
 }

@@ -221,7 +221,11 @@ fn against_the_programs(workspace: &Workspace, mut script: Command) -> Result<()
 }
 
 /// Does `install` unless it has been done for this very version.
-fn once(folder: &std::path::Path, version: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(crate) fn once(
+    folder: &std::path::Path,
+    version: &str,
+    install: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     let mark: PathBuf = folder.join("installed-version");
     if std::fs::read_to_string(&mark).is_ok_and(|found| found == version) {
         return Ok(());

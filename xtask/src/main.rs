@@ -3,12 +3,14 @@
 //! `cargo xtask dev` starts everything, `test` runs everything, `ci` is what CI runs. Written in Rust because
 //! the one thing that every machine with this repository has is cargo. It holds no product code.
 
+mod bench;
 mod build;
 mod ci;
 mod codegen;
 mod conversation;
 mod dev;
 mod foreign;
+mod instructions;
 mod ports;
 mod programs;
 mod signals;
@@ -39,8 +41,12 @@ enum Command {
     Dev(dev::Options),
     /// Install what the tests need, then run all of them.
     Test(test::Options),
-    /// What CI runs: format, clippy, tidy, then all tests.
+    /// What CI runs: format, clippy, tidy, all tests, then instruction counts.
     Ci,
+    /// Count the instructions of the hot paths, and compare with what is recorded.
+    Instructions(instructions::Options),
+    /// Measure the gateway against what is physically there.
+    Bench(bench::Options),
     /// Check the crate graph, file lengths, names, generated files and machine paths.
     Tidy,
     /// Write the generated files.
@@ -67,6 +73,8 @@ fn run(command: Command) -> Result<()> {
         Command::Dev(options) => dev::run(&workspace, &options),
         Command::Test(options) => test::run(&workspace, &options),
         Command::Ci => ci::run(&workspace),
+        Command::Instructions(options) => instructions::run(&workspace, &options),
+        Command::Bench(options) => bench::run(&workspace, &options),
         Command::Tidy => tidy::run(&workspace),
         Command::Codegen { check } => codegen::run(workspace.root(), check),
     }

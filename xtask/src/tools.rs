@@ -48,6 +48,26 @@ pub(crate) const PYTHON: Tool = Tool {
     packages: &["python3", "python3-venv", "python3-pip"],
 };
 
+/// Counts system calls.
+pub(crate) const STRACE: Tool = Tool {
+    name: "strace",
+    probe: &["strace", "--version"],
+    packages: &["strace"],
+};
+/// Keeps servers and load on cores of their own.
+pub(crate) const TASKSET: Tool = Tool {
+    name: "taskset",
+    probe: &["taskset", "--version"],
+    packages: &["util-linux"],
+};
+
+/// Counts the instructions of benchmarks.
+pub(crate) const VALGRIND: Tool = Tool {
+    name: "valgrind",
+    probe: &["valgrind", "--version"],
+    packages: &["valgrind"],
+};
+
 impl Tool {
     fn usable(&self) -> bool {
         let [program, arguments @ ..] = self.probe else {

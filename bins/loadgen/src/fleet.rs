@@ -60,7 +60,7 @@ impl Fleet {
         let count = processes.max(connections.div_ceil(PER_WORKER)).max(1);
         let (sender, tidings) = mpsc::channel(UNREAD);
         let (mut workers, mut readers) = (Vec::new(), JoinSet::new());
-        let mut first = 0;
+        let mut first = plan.first;
         for number in 0..count {
             let share = connections / count + u32::from(number < connections % count);
             let plan = Plan {

@@ -126,6 +126,10 @@ pub(crate) struct Common {
     /// How many connections.
     #[arg(long, short = 'n', default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=2_000_000))]
     pub(crate) connections: u32,
+    /// Number of the first connection, which names its user, its device and its source address: for several loadgens
+    /// beside each other.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=10_000_000))]
+    pub(crate) first: u32,
     /// Connections a second while they are being made; as fast as it goes if not given.
     #[arg(long, value_parser = rate)]
     pub(crate) connect_rate: Option<f64>,
@@ -141,7 +145,7 @@ pub(crate) struct Common {
     /// Processes to share the work; one for each 18,000 connections at least.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) processes: u32,
-    /// Accounts, `user1` on (mock-service --accounts makes them); as many as connections if not given.
+    /// Accounts, `user1` on (mock-service --accounts makes them); one for each connection if not given.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) users: Option<u32>,
     /// File with the gateway's HS256 key: tokens are made here and shown in the handshake.

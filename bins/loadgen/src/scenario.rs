@@ -96,11 +96,11 @@ impl Run {
         let login = login(&common)?;
         let plan = Plan {
             target: target.clone(),
-            first: 0,
+            first: common.first,
             encoding: common.encoding.into(),
             login,
             platform: common.platform.clone(),
-            users: common.users.unwrap_or(common.connections),
+            users: common.users.unwrap_or(common.first + common.connections),
             acknowledge: common.ack,
             at_once: common.at_once,
         };
@@ -288,25 +288,29 @@ impl Run {
     async fn fan_out(&mut self, options: &SourceOptions, burst: u32, times: u32) -> Result<()> {
         self.gather().await?;
         let baseline = self.common.baseline.then(|| self.target.clone());
-        let mut source = Source::open(options, baseline).await?;
+        let source = Source::open(options, baseline).await?;
         let open = self.connected.open;
         // The first of all makes queues and connections; it is not measured.
         for measured in [false, true] {
             let done = self.fleet.done();
             self.fleet.order(Order::Mark).await?;
-            let (before, mut busy) = (self.usage()?, 0.0);
+            let (before, begun) = (self.usage()?, Instant::now());
             let times = if measured { times } else { 1 };
             for time in 1..=u64::from(times) {
-                let start = Instant::now();
+                // All at once, as what they stand for comes from different people.
+                let mut calls = tokio::task::JoinSet::new();
                 for _ in 0..burst {
                     let content = stamped(self.clock.now(), options.size as usize);
-                    source.broadcast(content).await?;
+                    let mut source = source.clone();
+                    calls.spawn(async move { source.broadcast(content).await });
                 }
-                busy += start.elapsed().as_secs_f64();
+                while let Some(call) = calls.join_next().await {
+                    joined(Some(call))?;
+                }
                 self.settle(done + open * u64::from(burst) * time).await?;
             }
             self.note_usage(before)?;
-            self.seconds = busy;
+            self.seconds = begun.elapsed().as_secs_f64();
             self.measured = self.fleet.order(Order::Mark).await?;
             self.measured.sent = u64::from(times * burst);
         }

@@ -94,8 +94,17 @@ fn data(raw: Option<&RawValue>) -> Result<(Cow<'_, str>, bool), DecodeError> {
 
 /// Whether valid JSON is nested deeper than [`MAX_DATA_DEPTH`].
 pub(crate) fn too_deep(json: &str) -> bool {
-    // Nearly every message is done after this count, which compiles to vector instructions.
-    let opening = json.bytes().filter(|b| matches!(b, b'{' | b'[')).count();
+    // Nearly every message is done after this count. In pieces whose count fits a byte, because only that compiles to
+    // vector instructions: 16 KiB take 0.4 µs, and 4 µs with `filter` and `count`.
+    let opening: usize = json
+        .as_bytes()
+        .chunks(usize::from(u8::MAX))
+        .map(|piece| {
+            // `[` and `{` differ in this one bit, and from all others in another.
+            let count: u8 = piece.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum();
+            usize::from(count)
+        })
+        .sum();
     if opening <= MAX_DATA_DEPTH {
         return false;
     }

@@ -12,6 +12,7 @@ mod broadcast;
 mod catch_up;
 mod dedup;
 mod flight;
+mod flush;
 pub mod order;
 mod outbox;
 pub(crate) mod pending;

@@ -3,7 +3,7 @@
 //! The server implements it around the network's outbound queue. Every call returns at once and never waits for the
 //! peer; none of them calls back into the registry or the delivery.
 
-use gateway_codec::{CloseCode, EncodedPush, Notice};
+use gateway_codec::{CloseCode, EncodedPush, Notice, Timestamp};
 
 /// Why a push could not be queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,8 +26,19 @@ pub trait SessionLink: Send + Sync + 'static {
     /// been reported to [`Delivery::closed`](crate::Delivery::closed) it is always `Closed`.
     fn push(&self, push: &EncodedPush) -> Result<u64, LinkError>;
 
-    /// Queues a notice (command 2), ahead of pushes. Lost without a word if the connection is ending.
-    fn notice<'a>(&self, notice: &Notice<'a>);
+    /// As [`push`](Self::push), one of many: it may wait until [`flush`](Self::flush) is called. True: it has to be
+    /// called on this link in the end; where it is false, somebody else has to.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    fn push_later(&self, push: &EncodedPush) -> Result<(u64, bool), LinkError>;
+
+    /// Lets go what was pushed later, here and on the links beside it.
+    fn flush(&self);
+
+    /// Queues a notice (command 2) made at `at`, ahead of pushes. Lost without a word if the connection is ending, and
+    /// counted by the network where its queue is full.
+    fn notice<'a>(&self, notice: &Notice<'a>, at: Timestamp);
 
     /// Ends the connection: what is queued goes first, then the close code. The first call wins.
     fn close(&self, code: CloseCode, reason: &str);

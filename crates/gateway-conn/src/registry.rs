@@ -111,7 +111,7 @@ impl Registry {
         };
         // An earlier bind of this very session, given up half way, is replaced without a word.
         for old in displaced.iter().filter(|old| old.session_id != record.session_id) {
-            self.end(old.session_id, KickKind::Replaced, REPLACED);
+            self.end(old.session_id, KickKind::Replaced, REPLACED, now);
         }
         let live = Arc::new(Live::new(record.clone(), link));
         if let Err(kind) = binding.finish(live.clone()) {
@@ -123,19 +123,20 @@ impl Registry {
                 } else {
                     kind.text()
                 },
+                now,
             );
             self.metrics.ended(kind);
             return Err(BindError::Displaced(kind));
         }
         self.metrics.live.increment(1);
         if policy.notify_on_new_login {
-            self.announce(&record);
+            self.announce(&record, now);
         }
         Ok(record)
     }
 
     /// Tells the user's other sessions of a new login.
-    fn announce(&self, record: &SessionRecord) {
+    fn announce(&self, record: &SessionRecord, now: Timestamp) {
         let address = record.address.to_string();
         let notice = Notice::NewLogin {
             device_id: record.device_id.as_str(),
@@ -144,7 +145,7 @@ impl Registry {
         };
         for other in self.live_of(&record.user_id) {
             if other.record.session_id != record.session_id {
-                other.link.notice(&notice);
+                other.link.notice(&notice, now);
             }
         }
     }
@@ -177,17 +178,17 @@ impl Registry {
         let kicked = self.store.kick(user, selector, kind, now).await?;
         let reason = if reason.is_empty() { kind.text() } else { reason };
         for record in &kicked {
-            self.end(record.session_id, kind, reason);
+            self.end(record.session_id, kind, reason, now);
         }
         Ok(kicked.len())
     }
 
     /// Ends a session of this node; one that is being bound is marked and ends itself.
-    fn end(&self, session: SessionId, kind: KickKind, reason: &str) {
+    fn end(&self, session: SessionId, kind: KickKind, reason: &str, now: Timestamp) {
         if let Some(live) = self.directory.end(session, kind) {
             self.metrics.live.decrement(1);
             self.metrics.ended(kind);
-            tell_and_close(&*live.link, kind, reason);
+            tell_and_close(&*live.link, kind, reason, now);
         }
     }
 
@@ -287,8 +288,8 @@ impl Registry {
     }
 }
 
-fn tell_and_close(link: &dyn SessionLink, kind: KickKind, reason: &str) {
-    link.notice(&Notice::Kicked { reason });
+fn tell_and_close(link: &dyn SessionLink, kind: KickKind, reason: &str, now: Timestamp) {
+    link.notice(&Notice::Kicked { reason }, now);
     link.close(kind.close_code(), reason);
 }
 

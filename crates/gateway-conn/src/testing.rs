@@ -115,7 +115,13 @@ impl SessionLink for Link {
         Ok(pushed.len() as u64)
     }
 
-    fn notice<'a>(&self, notice: &Notice<'a>) {
+    fn push_later(&self, push: &EncodedPush) -> Result<(u64, bool), LinkError> {
+        Ok((self.push(push)?, false))
+    }
+
+    fn flush(&self) {}
+
+    fn notice<'a>(&self, notice: &Notice<'a>, _at: Timestamp) {
         let text = match notice {
             Notice::Kicked { reason } => format!("kicked: {reason}"),
             Notice::NewLogin {

@@ -3,6 +3,7 @@
 //! Sending appends to a queue and wakes the connection's task once, however much is appended before
 //! it runs; the task writes all of it in one call. The queue does not exist before its first frame.
 
+mod dirty;
 mod shared;
 
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+pub(crate) use self::dirty::Dirty;
 pub(crate) use self::shared::{Feed, Shared};
 
 /// Text or binary.
@@ -61,6 +63,15 @@ pub enum SendError {
     Full,
 }
 
+/// A push that is written at the next flush.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Later {
+    /// As [`Outbound::push`] gives it.
+    pub ticket: u64,
+    /// The first on its worker since the last flush: whoever made it has to call [`Outbound::flush`] in the end.
+    pub first: bool,
+}
+
 /// A handle to one connection, cheap to clone, usable from any thread and after its end.
 #[derive(Clone)]
 pub struct Outbound(Arc<Shared>);
@@ -88,6 +99,20 @@ impl Outbound {
     /// [`SendError`]; no ticket is used up.
     pub fn push(&self, frame: Frame) -> Result<u64, SendError> {
         self.0.push(frame)
+    }
+
+    /// As [`push`](Self::push), but nobody is woken to write it: for a push to many. What is pushed to one connection
+    /// until its worker is [flushed](Self::flush) is written in one call.
+    ///
+    /// # Errors
+    /// [`SendError`]; no ticket is used up.
+    pub fn push_later(&self, frame: Frame) -> Result<Later, SendError> {
+        self.0.push_later(frame)
+    }
+
+    /// Has written what was pushed later, on this connection and all others of its worker.
+    pub fn flush(&self) {
+        self.0.worker().dirty().flush();
     }
 
     /// Closes: what is queued goes out first, then a Close frame, then unread input is drained for a

@@ -4,11 +4,12 @@
 //! name the same number, or two ranges overlap, the later entry wins there, so that a file's routes can be laid over
 //! the defaults.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gateway_config::{Handler, LocalHandler, RouteRule, Routing, Sensitivity};
+use rustc_hash::FxHashMap;
 
 use crate::flow::CallLimits;
 
@@ -54,7 +55,8 @@ impl From<&RouteRule> for Route {
 /// All routes: a hash map of single commands, then ranges that do not overlap, sorted.
 #[derive(Debug, Default)]
 pub struct RouteTable {
-    exact: HashMap<u32, Arc<Route>>,
+    /// Keys come from the configuration alone: a hash without a key does, and takes a tenth of the time.
+    exact: FxHashMap<u32, Arc<Route>>,
     ranges: Vec<(u32, u32, Arc<Route>)>,
 }
 
@@ -68,7 +70,7 @@ impl RouteTable {
     /// Builds the table of these rules; later ones win.
     #[must_use]
     pub fn from_rules<'a>(rules: impl IntoIterator<Item = &'a RouteRule>) -> Self {
-        let mut exact = HashMap::new();
+        let mut exact = FxHashMap::default();
         let mut ranges = BTreeMap::new();
         for rule in rules {
             let (first, last) = (*rule.commands.start(), *rule.commands.end());

@@ -11,7 +11,7 @@ use gateway_conn::NewSession;
 use tokio::time::Instant;
 
 use super::Pipeline;
-use super::session::{Bound, Link, Session};
+use super::session::{Bound, Session};
 use crate::fault::Fault;
 
 impl Pipeline {
@@ -72,8 +72,7 @@ impl Pipeline {
             platform: identity.platform().clone(),
             address: session.address,
         };
-        let link = Arc::new(Link::new(session.clone(), self.clock.clone()));
-        let binding = self.registry.bind(new, link, self.clock.now());
+        let binding = self.registry.bind(new, session.clone(), self.clock.now());
         let record = match tokio::time::timeout(self.settings.bind_timeout, binding).await {
             Ok(Ok(record)) => record,
             Ok(Err(error)) => {

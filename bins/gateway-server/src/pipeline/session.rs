@@ -150,7 +150,10 @@ impl Session {
 
     /// Sends a reply. A client that does not read its replies is closed (4413), never waited for.
     pub fn reply(&self, encoded: Encoded) {
-        self.send(encoded.encoding, encoded.bytes);
+        match self.outbound.send(frame(encoded.encoding, encoded.bytes)) {
+            Ok(()) | Err(SendError::Closed) => {}
+            Err(SendError::Full) => self.close_with(CloseCode::TooSlow, "outbound queue is full"),
+        }
     }
 
     /// Closes the connection; what is queued goes out first. The first call decides the code.
@@ -173,17 +176,23 @@ impl Session {
         self.outbound.resume_reading();
     }
 
-    /// Sends a notice.
-    pub fn notify(&self, notice: &Notice<'_>, now: Timestamp) {
+    fn push_frame(&self, push: &EncodedPush) -> Frame {
         let encoding = self.encoding();
-        self.send(encoding, notice.encode(encoding, now));
+        frame(encoding, push.bytes(encoding).clone())
     }
 
-    fn send(&self, encoding: Encoding, bytes: Bytes) {
-        match self.outbound.send(frame(encoding, bytes)) {
-            Ok(()) | Err(SendError::Closed) => {}
-            Err(SendError::Full) => self.close_with(CloseCode::TooSlow, "outbound queue is full"),
-        }
+    /// Sends a notice. One for which there is no room is lost and counted by the network: it may come right before a
+    /// close, whose code must not become "too slow".
+    pub fn notify(&self, notice: &Notice<'_>, now: Timestamp) {
+        let encoding = self.encoding();
+        let _ = self.outbound.send(frame(encoding, notice.encode(encoding, now)));
+    }
+}
+
+fn link_error(error: SendError) -> LinkError {
+    match error {
+        SendError::Closed => LinkError::Closed,
+        SendError::Full => LinkError::Full,
     }
 }
 
@@ -203,40 +212,31 @@ fn frame(encoding: Encoding, payload: Bytes) -> Frame {
 }
 
 /// How gateway-conn reaches this session.
-pub struct Link {
-    session: Arc<Session>,
-    clock: Arc<dyn gateway_auth::Clock>,
-}
-
-impl Link {
-    /// The link to `session`.
-    pub fn new(session: Arc<Session>, clock: Arc<dyn gateway_auth::Clock>) -> Self {
-        Self { session, clock }
-    }
-}
-
-impl SessionLink for Link {
+impl SessionLink for Session {
     fn push(&self, push: &EncodedPush) -> Result<u64, LinkError> {
-        let encoding = self.session.encoding();
-        let payload = push.bytes(encoding).clone();
-        self.session
-            .outbound
-            .push(frame(encoding, payload))
-            .map_err(|error| match error {
-                SendError::Closed => LinkError::Closed,
-                SendError::Full => LinkError::Full,
-            })
+        self.outbound.push(self.push_frame(push)).map_err(link_error)
     }
 
-    fn notice<'a>(&self, notice: &Notice<'a>) {
-        self.session.notify(notice, self.clock.now());
+    fn push_later(&self, push: &EncodedPush) -> Result<(u64, bool), LinkError> {
+        match self.outbound.push_later(self.push_frame(push)) {
+            Ok(later) => Ok((later.ticket, later.first)),
+            Err(error) => Err(link_error(error)),
+        }
+    }
+
+    fn flush(&self) {
+        self.outbound.flush();
+    }
+
+    fn notice<'a>(&self, notice: &Notice<'a>, at: Timestamp) {
+        self.notify(notice, at);
     }
 
     fn close(&self, code: CloseCode, reason: &str) {
-        self.session.close_with(code, reason);
+        self.close_with(code, reason);
     }
 
     fn acknowledges(&self) -> bool {
-        self.session.acknowledges.load(Ordering::Relaxed)
+        self.acknowledges.load(Ordering::Relaxed)
     }
 }

@@ -7,6 +7,7 @@ use gateway_codec::{EncodedPush, PushBody, Timestamp};
 use tokio::time::Instant;
 
 use super::Core;
+use super::flush::Flushes;
 use super::order::BroadcastReport;
 use super::pending::Cargo;
 use super::send::Placed;
@@ -30,13 +31,17 @@ impl Core {
         }
         let push = Arc::new(EncodedPush::new(body, now));
         let mut report = BroadcastReport::default();
+        let mut flushes = Flushes::default();
         self.registry
-            .each_live(|live| match self.place(live, Cargo::Broadcast, &push) {
-                Placed::Queued => report.queued += 1,
-                Placed::Slow => report.slow += 1,
-                Placed::Gone => {}
-            })
+            .each_live(
+                |live| match self.place(live, Cargo::Broadcast, &push, &mut flushes) {
+                    Placed::Queued => report.queued += 1,
+                    Placed::Slow => report.slow += 1,
+                    Placed::Gone => {}
+                },
+            )
             .await;
+        drop(flushes);
         self.metrics.broadcast_queued.increment(report.queued);
         self.metrics.broadcast_slow.increment(report.slow);
         if let Some(entry) = lock(&self.broadcasts)

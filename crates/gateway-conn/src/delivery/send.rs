@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::Core;
 use super::flight::Flight;
+use super::flush::Flushes;
 use super::order::{PushOrder, Pushed, Target};
 use super::pending::{Cargo, Held, Lane, Phase, Sent};
 use crate::LinkError;
@@ -36,7 +37,8 @@ impl Core {
                 platform,
             } => (slice::from_ref(user), Some((device, platform))),
         };
-        let one = |user: &UserId| {
+        let mut flushes = Flushes::default();
+        let mut one = |user: &UserId| {
             if self.is_closing() {
                 return Arc::new(Flight::failed(shared_id.clone(), user.clone()));
             }
@@ -60,16 +62,22 @@ impl Core {
                 self.metrics.repeats.increment(1);
                 return first;
             }
-            self.hand_out(&flight, &push, &meant);
+            self.hand_out(&flight, &push, &meant, &mut flushes);
             flight
         };
-        let flights = users.iter().map(one).collect();
+        let flights = users.iter().map(&mut one).collect();
         Pushed { push_id, flights }
     }
 
-    fn hand_out(self: &Arc<Self>, flight: &Arc<Flight>, push: &Arc<EncodedPush>, sessions: &[&Arc<Live>]) {
+    fn hand_out(
+        self: &Arc<Self>,
+        flight: &Arc<Flight>,
+        push: &Arc<EncodedPush>,
+        sessions: &[&Arc<Live>],
+        flushes: &mut Flushes,
+    ) {
         for (slot, live) in sessions.iter().enumerate() {
-            match self.place(live, Cargo::Flight(flight.clone(), slot), push) {
+            match self.place(live, Cargo::Flight(flight.clone(), slot), push, flushes) {
                 Placed::Queued => flight.queued(),
                 Placed::Slow => {}
                 // The flight is open until it is handed out, so nothing has to be recorded yet.
@@ -82,10 +90,24 @@ impl Core {
     }
 
     /// Queues one push on one session, or holds it.
-    pub(super) fn place(&self, live: &Arc<Live>, cargo: Cargo, push: &Arc<EncodedPush>) -> Placed {
+    pub(super) fn place(
+        &self,
+        live: &Arc<Live>,
+        cargo: Cargo,
+        push: &Arc<EncodedPush>,
+        flushes: &mut Flushes,
+    ) -> Placed {
         let mut lane = lock(&live.lane);
         if lane.phase == Phase::Closed {
             return Placed::Gone;
+        }
+        if lane.phase == Phase::Open && matches!(cargo, Cargo::Broadcast) && self.has_room(&lane) {
+            // Nothing remains to be done for it, so the session need not be found again.
+            match flushes.push(live, push) {
+                Ok(_) => return Placed::Queued,
+                Err(LinkError::Closed) => return Placed::Gone,
+                Err(LinkError::Full) => {}
+            }
         }
         // First, so that whoever ends the session finds it.
         self.now_busy(live);
@@ -107,17 +129,29 @@ impl Core {
                 });
                 Placed::Queued
             }
-            Phase::Open => self.place_open(live, &mut lane, cargo, push),
+            Phase::Open => self.place_open(live, &mut lane, cargo, push, flushes),
         };
         self.tidy(live, &mut lane);
         placed
     }
 
-    fn place_open(&self, live: &Arc<Live>, lane: &mut Lane, cargo: Cargo, push: &Arc<EncodedPush>) -> Placed {
-        let sent = if lane.outstanding() >= self.settings.pending_per_session {
-            Err(LinkError::Full)
+    /// Whether one more push may be sent that is not settled at once.
+    fn has_room(&self, lane: &Lane) -> bool {
+        lane.outstanding() < self.settings.pending_per_session
+    }
+
+    fn place_open(
+        &self,
+        live: &Arc<Live>,
+        lane: &mut Lane,
+        cargo: Cargo,
+        push: &Arc<EncodedPush>,
+        flushes: &mut Flushes,
+    ) -> Placed {
+        let sent = if self.has_room(lane) {
+            flushes.push(live, push)
         } else {
-            live.link.push(push)
+            Err(LinkError::Full)
         };
         match sent {
             Ok(ticket) => {

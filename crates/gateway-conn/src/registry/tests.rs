@@ -302,10 +302,10 @@ async fn without_a_store_logins_are_answered_503_and_nothing_stays() {
 fn the_mock_of_a_link_can_be_told_what_to_say() {
     let mut link = crate::MockSessionLink::new();
     link.expect_push().returning(|_| Err(LinkError::Full));
-    link.expect_notice().times(1).returning(|_| ());
+    link.expect_notice().times(1).returning(|_, _| ());
     link.expect_close()
         .withf(|code, _| *code == CloseCode::Kicked)
         .times(1)
         .returning(|_, _| ());
-    tell_and_close(&link, KickKind::Kicked, "enough");
+    tell_and_close(&link, KickKind::Kicked, "enough", Timestamp::default());
 }

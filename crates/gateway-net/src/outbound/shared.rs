@@ -8,7 +8,7 @@ use std::task::Waker;
 
 use tokio::time::Instant;
 
-use super::{Frame, FrameKind, SendError};
+use super::{Frame, FrameKind, Later, SendError};
 use crate::connection::Batch;
 use crate::protocol::{OpCode, close_payload, encode_header, header_len};
 use crate::websocket::WorkerState;
@@ -44,6 +44,16 @@ struct State {
     awake: bool,
     /// The task waits for the socket to take more: what is appended waits with it.
     blocked: bool,
+    /// It is in the worker's list of those to be flushed.
+    dirty: bool,
+}
+
+impl State {
+    fn is_queued(&self) -> bool {
+        self.lanes
+            .as_ref()
+            .is_some_and(|lanes| !lanes.control.is_empty() || !lanes.pushes.is_empty())
+    }
 }
 
 #[derive(Default)]
@@ -147,15 +157,49 @@ impl Shared {
     pub(super) fn push(&self, frame: Frame) -> Result<u64, SendError> {
         let (waker, ticket) = {
             let mut state = self.state();
-            let limits = self.worker.limits();
-            self.admit(&mut state, &frame, limits.queue_bytes, limits.queue_frames)?
-                .pushes
-                .push_back(frame);
-            state.tickets += 1;
-            (wake_to_write(&mut state), state.tickets)
+            let ticket = self.append(&mut state, frame)?;
+            (wake_to_write(&mut state), ticket)
         };
         wake(waker);
         Ok(ticket)
+    }
+
+    pub(super) fn push_later(self: &Arc<Self>, frame: Frame) -> Result<Later, SendError> {
+        let (new, ticket) = {
+            let mut state = self.state();
+            let ticket = self.append(&mut state, frame)?;
+            // A task that runs, or waits for its socket, comes to it by itself.
+            let new = !(state.awake || state.blocked || state.dirty);
+            state.dirty |= new;
+            (new, ticket)
+        };
+        Ok(Later {
+            ticket,
+            first: new && self.worker.dirty().add(Arc::clone(self)),
+        })
+    }
+
+    fn append(&self, state: &mut State, frame: Frame) -> Result<u64, SendError> {
+        let limits = self.worker.limits();
+        self.admit(state, &frame, limits.queue_bytes, limits.queue_frames)?
+            .pushes
+            .push_back(frame);
+        state.tickets += 1;
+        Ok(state.tickets)
+    }
+
+    /// Wakes the task for what was pushed later, unless it has been written meanwhile.
+    pub(super) fn flush(&self) {
+        let waker = {
+            let mut state = self.state();
+            state.dirty = false;
+            if state.is_queued() {
+                wake_to_write(&mut state)
+            } else {
+                None
+            }
+        };
+        wake(waker);
     }
 
     fn admit<'s>(
@@ -290,10 +334,8 @@ impl Shared {
     pub(crate) fn park(self: &Arc<Self>, waker: &Waker, blocked: bool, due: Tick) -> bool {
         let due = {
             let mut state = self.state();
-            let queued = state
-                .lanes
-                .as_ref()
-                .is_some_and(|l| !l.control.is_empty() || !l.pushes.is_empty());
+            // What was pushed later and is to be flushed yet may as well go now.
+            let queued = state.is_queued();
             if state.signals.any_but_rescheduled() || (queued && !blocked) {
                 return false;
             }

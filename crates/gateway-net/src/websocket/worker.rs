@@ -17,7 +17,7 @@ use crate::accept::Listener;
 use crate::connection::Buffers;
 use crate::handler::Acceptor;
 use crate::metrics::{Refused, WsMetrics};
-use crate::outbound::Shared;
+use crate::outbound::{Dirty, Shared};
 use crate::refuse;
 use crate::settings::WsSettings;
 use crate::socket;
@@ -98,6 +98,7 @@ pub(crate) struct WorkerState {
     jitter: AtomicU32,
     wheel: Mutex<Wheel<Arc<Shared>>>,
     buffers: Mutex<Buffers>,
+    dirty: Dirty,
     metrics: WsMetrics,
 }
 
@@ -127,6 +128,7 @@ impl WorkerState {
             jitter: AtomicU32::new(0),
             wheel: Mutex::new(Wheel::new(now)),
             buffers: Mutex::new(Buffers::new()),
+            dirty: Dirty::default(),
             metrics,
         }
     }
@@ -173,8 +175,17 @@ impl WorkerState {
         self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn dirty(&self) -> &Dirty {
+        &self.dirty
+    }
+
     pub(crate) fn wheel(&self) -> MutexGuard<'_, Wheel<Arc<Shared>>> {
         self.wheel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Turns the wheel and flushes what others have pushed, for ever.
+    async fn keep_going(&self) {
+        tokio::join!(self.keep_time(), self.dirty.keep_flushing());
     }
 
     /// Turns the wheel, for ever.
@@ -279,7 +290,7 @@ impl<A: Acceptor> Start<A> {
         };
         tokio::select! {
             () = accepting => {}
-            () = state.keep_time() => {}
+            () = state.keep_going() => {}
             () = self.stop.cancelled() => {}
         }
         drop(listener);
@@ -287,7 +298,7 @@ impl<A: Acceptor> Start<A> {
         tasks.close();
         tokio::select! {
             () = tasks.wait() => {}
-            () = state.keep_time() => {}
+            () = state.keep_going() => {}
             () = tokio::time::sleep(self.settings.shutdown_timeout) => {
                 tracing::warn!(worker = self.index, left = tasks.len(), "connections are dropped at shutdown");
             }

@@ -111,6 +111,27 @@ async fn pushes_are_numbered_and_reported_as_written() {
 }
 
 #[tokio::test]
+async fn what_is_pushed_later_waits_for_the_flush_and_goes_at_once() {
+    let mut server = Server::start(&settings());
+    let mut client = server.connect().await;
+    let outbound = server.opened().await;
+    // Its task has had its first turn, and waits.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let later: Vec<_> = (1..=3)
+        .map(|n| outbound.push_later(Frame::text(n.to_string())).unwrap())
+        .map(|later| (later.ticket, later.first))
+        .collect();
+    assert_eq!(later, [(1, true), (2, false), (3, false)]);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(outbound.queued_bytes() > 0, "nobody was woken");
+    outbound.flush();
+    for n in 1..=3 {
+        assert_eq!(client.get().await, Got::text(&n.to_string()));
+    }
+    assert!(matches!(server.next().await, Told::Written(3)), "all in one turn");
+}
+
+#[tokio::test]
 async fn replies_go_before_pushes() {
     let mut server = Server::start(&settings());
     let mut client = server.connect().await;

@@ -1,0 +1,185 @@
+//! Rows of memory: a connection, a million of them, and time.
+
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+use super::{Aim, Line, Row};
+use crate::bench::Effort;
+use crate::bench::rig::{Rig, line_of};
+
+const FULL: u32 = 18_000;
+const MILLION: u32 = 1_000_000;
+const GIBIBYTE: f64 = 1_048_576.0;
+/// How long the idle million is watched: more than one round of pings.
+const WATCHED: Duration = Duration::from_secs(60);
+
+pub(super) fn idle(rig: &Rig) -> Result<Vec<Line>> {
+    let gateway = rig.gateway(None)?;
+    let arguments = ["idle", "-n", "18000", "--from", "2000", "--duration", "5s"];
+    let report = rig.load(&gateway, &arguments).run()?;
+    let bytes = report.figure("user memory a connection")?;
+    let kernel = report.figure("kernel memory a connection, both ends")?;
+    let line = Line::new(
+        Row::IdleMemory,
+        "user memory a connection, RssAnon slope from 2000 to 18,000",
+        bytes / 1_024.0,
+        "KiB",
+        Aim::AtMost(1.25),
+    );
+    Ok(vec![line.detail(format!(
+        "{bytes:.0} bytes; the kernel's part, both ends: {kernel:.0} bytes"
+    ))])
+}
+
+/// As many gateways as it takes, each with its own load process, all of them held at once.
+pub(super) fn million(rig: &Rig) -> Result<Vec<Line>> {
+    let before = used_kibibytes()?;
+    let (mut gateways, mut loads) = (Vec::new(), Vec::new());
+    let count = MILLION.div_ceil(FULL);
+    // Long enough for the others to connect; each is ended when all have been measured.
+    let hold = (count * 6 + 240).to_string();
+    for number in 0..count {
+        let gateway = rig.gateway(None)?;
+        let share = FULL.min(MILLION - number * FULL).to_string();
+        let first = (number * 20_000).to_string();
+        let arguments = [
+            "idle",
+            "-n",
+            &share,
+            "--from",
+            "1",
+            "--first",
+            &first,
+            "--duration",
+            &hold,
+        ];
+        loads.push(rig.load(&gateway, &arguments).start()?);
+        gateways.push(gateway);
+        // One after the other: what is measured is memory, and each gets both cores to connect.
+        wait_for(&gateways[number as usize], share.parse()?)?;
+        if number % 10 == 9 {
+            eprintln!("  {} of {count} gateways are full", number + 1);
+        }
+    }
+    let cpu = |seconds: Duration| -> Result<f64> {
+        let total = || {
+            gateways
+                .iter()
+                .map(|gateway| cpu_seconds(gateway.server.pid()))
+                .sum::<Result<f64>>()
+        };
+        let before = total()?;
+        sleep(seconds);
+        Ok((total()? - before) / seconds.as_secs_f64())
+    };
+    sleep(Duration::from_secs(5));
+    let used = (used_kibibytes()? - before) / GIBIBYTE;
+    let share = cpu(WATCHED)?;
+    let open: f64 = gateways.iter().map(open).sum::<Result<f64>>()?;
+    let what = "1,000,000 idle, bound connections: memory of gateways, load generator and kernel";
+    Ok(vec![
+        Line::new(Row::Million, what, used, "GiB", Aim::AtMost(12.0))
+            .detail(format!("{open:.0} bound in {count} processes of each kind")),
+        Line::new(
+            Row::Million,
+            "CPU of all gateways with pings every 25 s",
+            share * 100.0,
+            "% of a core",
+            Aim::Told,
+        )
+        .detail(format!(
+            "{:.2} µs a ping and its pong",
+            share * 25.0 / open.max(1.0) * 1e6
+        )),
+    ])
+}
+
+fn wait_for(gateway: &crate::bench::rig::Gateway, wanted: u32) -> Result<()> {
+    for _ in 0..1_200 {
+        if open(gateway)? >= f64::from(wanted) {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(100));
+    }
+    anyhow::bail!("a gateway did not fill: {} of {wanted}", open(gateway)?)
+}
+
+/// Sessions bound on it.
+fn open(gateway: &crate::bench::rig::Gateway) -> Result<f64> {
+    let text = super::get(&gateway.http, "/metrics")?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("gateway_sessions "))
+        .and_then(|value| value.trim().parse().ok())
+        .context("the gateway has no count of sessions")
+}
+
+fn used_kibibytes() -> Result<f64> {
+    let value = |name: &str| -> Result<f64> {
+        let line = line_of(Path::new("/proc/meminfo"), name).with_context(|| format!("no {name}"))?;
+        let number = line.split_whitespace().next().unwrap_or_default();
+        Ok(number.parse()?)
+    };
+    Ok(value("MemTotal")? - value("MemAvailable")?)
+}
+
+/// CPU time of all threads of a process so far.
+fn cpu_seconds(pid: u32) -> Result<f64> {
+    let mut nanos = 0.0;
+    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let stat = std::fs::read_to_string(task?.path().join("schedstat"))?;
+        let first = stat.split_whitespace().next().unwrap_or_default();
+        nanos += first.parse::<f64>()?;
+    }
+    Ok(nanos / 1e9)
+}
+
+pub(super) fn soak(rig: &Rig, effort: Effort) -> Result<Vec<Line>> {
+    let pair = rig.pair()?;
+    let (duration, first) = if effort.quick {
+        ("20s", "5s")
+    } else {
+        ("10m", "60s")
+    };
+    let arguments = [
+        "soak",
+        "-n",
+        "5000",
+        "--users",
+        "5000",
+        "--think",
+        "2s",
+        "--duration",
+        duration,
+        "--first-look",
+        first,
+    ];
+    let report = rig.load(&pair.gateway, &arguments).run()?;
+    let growth = report.figure("end ÷ first look")?;
+    let left = report.figure("after the last wave ÷ after the first")?;
+    let mib = |name| -> Result<String> { Ok(format!("{:.1} MiB", report.figure(name)?)) };
+    Ok(vec![
+        Line::new(
+            Row::Soak,
+            format!("memory after {duration} of chat with 5000 clients ÷ after {first}"),
+            growth,
+            "×",
+            Aim::AtMost(1.05),
+        )
+        .detail(format!(
+            "{} after {}",
+            mib("memory at the wave's end")?,
+            mib("memory at the first look")?
+        )),
+        Line::new(
+            Row::Soak,
+            "memory after a second wave has left ÷ after the first",
+            left,
+            "×",
+            Aim::AtMost(1.05),
+        )
+        .detail(mib("memory after a wave has left")?),
+    ])
+}

@@ -1,0 +1,67 @@
+//! Rows of sessions: fan-out, handshakes, storms.
+
+use anyhow::Result;
+
+use super::{Aim, Line, Row, in_turn, median};
+use crate::bench::Effort;
+use crate::bench::rig::Rig;
+
+pub(super) fn fan_out(rig: &Rig, effort: Effort) -> Result<Vec<Line>> {
+    let (baseline, gateway) = (rig.baseline("echo")?, rig.gateway(None)?);
+    let key = rig.service_key();
+    let times = if effort.quick { "5" } else { "20" };
+    let mut lines = Vec::new();
+    for (burst, least) in [(1_u32, 0.85), (8, 5.0)] {
+        let burst = burst.to_string();
+        let arguments = [
+            "fanout", "-n", "10000", "--size", "256", "--burst", &burst, "--times", times,
+        ];
+        let pushed = [
+            &arguments[..],
+            &["--grpc", &gateway.grpc, "--service-key-file", &key],
+        ]
+        .concat();
+        let compared = in_turn(
+            effort.rounds,
+            || rig.bare(&baseline, &arguments).run()?.cpu_each(),
+            || rig.load(&gateway, &pushed).run()?.cpu_each(),
+        )?;
+        let what = format!("fan-out of 256 B to 10,000, burst of {burst} ÷ a bare loop of sends");
+        lines.push(
+            Line::new(Row::FanOut, what, compared.ratio, "×", Aim::AtLeast(least)).detail(compared.micros()),
+        );
+    }
+    Ok(lines)
+}
+
+pub(super) fn handshake(rig: &Rig, effort: Effort) -> Result<Vec<Line>> {
+    let (baseline, gateway) = (rig.baseline("echo")?, rig.gateway(None)?);
+    let arguments = ["connect", "-n", "15000", "--duration", "0"];
+    let each = |load: crate::bench::rig::Load| load.run()?.figure("server CPU a handshake");
+    let compared = in_turn(
+        effort.rounds,
+        || each(rig.bare(&baseline, &arguments)),
+        || each(rig.load(&gateway, &arguments)),
+    )?;
+    let what = "handshake with token and bind ÷ baseline handshake, CPU";
+    let line = Line::new(Row::Handshake, what, 1.0 / compared.ratio, "×", Aim::AtMost(2.0));
+    Ok(vec![line.detail(compared.micros())])
+}
+
+pub(super) fn storm(rig: &Rig, effort: Effort) -> Result<Vec<Line>> {
+    let gateway = rig.gateway(None)?;
+    let (mut ratios, mut detail) = (Vec::new(), String::new());
+    for _ in 0..effort.rounds {
+        let report = rig.load(&gateway, &["storm", "-n", "10000"]).run()?;
+        ratios.push(report.figure("cut ÷ first connect")?);
+        detail = format!(
+            "{:.2} s after {:.2} s in the last round",
+            report.figure("all back after the cut")?,
+            report.figure("first connect")?
+        );
+    }
+    let what = "10,000 cut at once: time until all are bound again ÷ first connect";
+    Ok(vec![
+        Line::new(Row::Storm, what, median(ratios), "×", Aim::AtMost(1.3)).detail(detail),
+    ])
+}
