@@ -58,7 +58,8 @@ impl Fault {
     pub fn told(&self) -> Cow<'_, str> {
         match self {
             Self::Rule { message, .. } => Cow::Borrowed(message),
-            Self::Refused { message, .. } if !message.is_empty() => Cow::Borrowed(message),
+            // A back end's words about its own trouble may name what is behind it.
+            Self::Refused { message, .. } if !message.is_empty() && !self.is_ours() => Cow::Borrowed(message),
             _ if self.is_ours() => Cow::Borrowed(self.code().text()),
             Self::Decode(error) => Cow::Owned(error.to_string()),
             Self::Auth(error) => Cow::Owned(error.to_string()),

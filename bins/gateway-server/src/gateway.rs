@@ -222,7 +222,12 @@ impl Gateway {
                 "commands were still under way when the gateway stopped"
             );
         }
-        pipeline.delivery.shutdown().await;
+        if tokio::time::timeout(STOP_GRACE, pipeline.delivery.shutdown())
+            .await
+            .is_err()
+        {
+            tracing::error!("pushes were still on their way to the offline box when the gateway stopped");
+        }
         pipeline.router.shutdown(STOP_GRACE).await;
         quiet.cancel();
         let mut result = failed.map_or(Ok(()), ended);
@@ -475,6 +480,7 @@ fn settings(config: &Config) -> Settings {
             authenticate: config.auth.session_timeout,
             expiry_notice: config.auth.token_expiring_notice,
         },
+        origins: config.cors.allowed_origins.clone(),
         unreadable: config.limits.bad_messages,
         held: config.limits.commands_during_bind,
         in_flight: config.limits.commands_in_flight,
@@ -516,16 +522,26 @@ async fn serve_grpc(
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         .build_v1()?;
-    tonic::transport::Server::builder()
+    // A peer that watches the health keeps its connection open for ever.
+    let patience = {
+        let stop = stop.clone();
+        async move {
+            stop.cancelled().await;
+            tokio::time::sleep(STOP_GRACE).await;
+        }
+    };
+    let served = tonic::transport::Server::builder()
         .timeout(GRPC_CALL)
         .concurrency_limit_per_connection(GRPC_CALLS)
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .add_service(GatewayServer::new(GatewayService::new(pipeline, keys)))
         .add_service(health)
         .add_service(reflection)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned())
-        .await?;
-    Ok(())
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned());
+    tokio::select! {
+        done = served => Ok(done?),
+        () = patience => Ok(()),
+    }
 }
 
 /// Once a second: notes for the figures, and the recorder's own upkeep.

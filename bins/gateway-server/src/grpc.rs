@@ -102,11 +102,15 @@ impl Gateway for GatewayService {
             .push_body(push)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         let push_id = body.push_id.clone();
-        let done = self
+        let pipeline = self.pipeline.clone();
+        // A caller that gives up half way must not leave half of the sessions without it.
+        let broadcast = self
             .pipeline
-            .delivery
-            .broadcast(body, self.pipeline.clock.now())
-            .await;
+            .tasks
+            .spawn(async move { pipeline.delivery.broadcast(body, pipeline.clock.now()).await });
+        let done = broadcast
+            .await
+            .map_err(|_| Status::unavailable("the gateway is stopping"))?;
         Ok(Response::new(BroadcastResponse {
             push_id,
             queued: done.queued,

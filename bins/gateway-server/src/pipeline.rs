@@ -56,6 +56,8 @@ pub struct Settings {
     pub in_flight: usize,
     /// How long a bind may take.
     pub bind_timeout: std::time::Duration,
+    /// Pages whose browsers may connect; none named is all.
+    pub origins: Vec<String>,
     /// Who knows users and passwords.
     pub user_service: ServiceName,
 }

@@ -196,19 +196,20 @@ impl SignIn {
         }
     }
 
-    /// Revokes the pair behind an identity and closes that device's sessions.
+    /// Revokes the pair behind an identity and closes that device's sessions; these are closed even where the store
+    /// fails, since a token that is revoked in part could not be used to try again.
     ///
     /// # Errors
     /// Where the store is away.
     pub async fn logout(&self, identity: &Identity) -> Result<(), Fault> {
-        self.auth.logout(identity).await?;
+        let revoked = self.auth.logout(identity).await;
         let device = Device {
             id: identity.device_id().clone(),
             platform: identity.platform().clone(),
         };
         self.close_device(identity.user_id(), &device, KickKind::LoggedOut, "logged out")
             .await;
-        Ok(())
+        Ok(revoked?)
     }
 
     /// Revokes a pair that its client never got.

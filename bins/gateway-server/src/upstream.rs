@@ -98,7 +98,7 @@ impl Upstream {
     }
 
     /// A new request id: half of it is random and this process's, so that no restart repeats one; the other half
-    /// counts. Nobody gains by guessing one, and asking the system for randomness takes as long as decoding a message.
+    /// counts. Nobody gains by guessing one, and asking the system for randomness each time was 2 % of a command.
     pub fn request_id(&self) -> RequestId {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let mut bytes = [0; 16];
@@ -174,7 +174,14 @@ impl Upstream {
         let mut reached = false;
         for order in reply.pushes {
             match self.push_order(order) {
-                Ok(order) => reached |= self.delivery.push_now(order, self.clock.now()).any_queued(),
+                Ok(order) => {
+                    let pushed = self.delivery.push_now(order, self.clock.now());
+                    if pushed.any_queued() {
+                        reached = true;
+                    } else if pushed.any_failed() {
+                        return Err(Fault::rule(Code::Unavailable, "the push could not be kept"));
+                    }
+                }
                 Err(error) => {
                     self.bad_orders.increment(1);
                     tracing::warn!(%error, "a back end's reply asked for a push that cannot be made");

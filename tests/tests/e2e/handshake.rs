@@ -236,3 +236,19 @@ async fn a_full_gateway_answers_503_and_when_to_come_back() {
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     stack.connect().await;
 }
+
+#[tokio::test]
+async fn a_browser_of_another_origin_is_refused_where_origins_are_named() {
+    let stack = Stack::builder()
+        .config(json!({"cors": {"allowed_origins": ["https://chat.example"]}}))
+        .start()
+        .await;
+    let connect = |origin| WsClient::connect(stack.websocket, "/ws", origin);
+    let refused = connect(&[("origin", "https://evil.example")])
+        .await
+        .err()
+        .unwrap();
+    assert_eq!(refused.status, 403);
+    assert!(connect(&[("origin", "https://chat.example")]).await.is_ok());
+    assert!(connect(&[]).await.is_ok(), "who is no browser has no origin");
+}

@@ -151,7 +151,8 @@ impl Pipeline {
         tracing::info!(%fault, session_id = %session.id, address = %session.address, "a handshake was turned away");
         let code = match fault.code() {
             Code::Unauthorized => CloseCode::AuthFailed,
-            Code::Forbidden | Code::Conflict => CloseCode::Forbidden,
+            // 400: of a platform that is not configured (any more). Coming back would not help.
+            Code::Forbidden | Code::Conflict | Code::BadRequest => CloseCode::Forbidden,
             _ => CloseCode::Overloaded,
         };
         if code == CloseCode::AuthFailed {

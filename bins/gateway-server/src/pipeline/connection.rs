@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 
 use gateway_codec::{CloseCode, Encoding, Notice};
 use gateway_net::{Accepted, Acceptor, End, Handshake, Message, Outbound, Refusal, SessionHandler};
+use http::StatusCode;
+use http::header::ORIGIN;
 use tokio::time::Instant;
 
 use super::Pipeline;
@@ -25,10 +27,30 @@ impl Door {
     }
 }
 
+impl Door {
+    /// A browser says which page it speaks for (RFC 6455, 4.2.2): where pages are named, others are refused.
+    fn check_origin(&self, handshake: &Handshake) -> Result<(), Refusal> {
+        let allowed = &self.pipeline.settings.origins;
+        let Some(origin) = handshake.headers.get(ORIGIN) else {
+            return Ok(());
+        };
+        let fits = |allowed: &String| allowed == "*" || origin.as_bytes() == allowed.as_bytes();
+        if allowed.is_empty() || allowed.iter().any(fits) {
+            return Ok(());
+        }
+        Err(Refusal {
+            status: StatusCode::FORBIDDEN,
+            message: "this origin is not allowed".into(),
+            retry_after: None,
+        })
+    }
+}
+
 impl Acceptor for Door {
     type Handler = Connection;
 
     fn accept(&self, handshake: &Handshake) -> Result<Accepted<Connection>, Refusal> {
+        self.check_origin(handshake)?;
         let hello = Hello::parse(handshake)?;
         let subprotocol = hello.subprotocol.map(str::to_owned);
         let handler = Connection {

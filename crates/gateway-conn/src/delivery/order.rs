@@ -100,6 +100,13 @@ impl Pushed {
         self.flights.iter().any(|flight| flight.was_queued())
     }
 
+    /// Whether it has ended as [`Outcome::Failed`] for any target already: neither queued nor kept.
+    #[must_use]
+    pub fn any_failed(&self) -> bool {
+        let mut outcomes = self.flights.iter().flat_map(|flight| flight.outcomes());
+        outcomes.any(|one| one.outcome == Outcome::Failed)
+    }
+
     /// How it stands now.
     #[must_use]
     pub fn report(&self) -> Report {
