@@ -13,6 +13,7 @@ mod e2e {
     mod handshake;
     mod http_api;
     mod limits;
+    mod load;
     mod program;
     mod protobuf;
     mod push;

@@ -27,7 +27,7 @@ pub(crate) struct Options {
     /// Only these rows, such as 1,3,6.
     #[arg(long, value_delimiter = ',')]
     rows: Vec<u32>,
-    /// Write the result into docs/.
+    /// Write the result into docs/; other rows stay as they are there.
     #[arg(long)]
     write: bool,
 }

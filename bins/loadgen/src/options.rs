@@ -30,6 +30,10 @@ pub(crate) enum Command {
         /// Count memory from this many connections on.
         #[arg(long, default_value_t = 2_000)]
         from: u32,
+        /// How long connections rest before memory is looked at: longer than the gateway's interval of pings (25 s),
+        /// at which it gives back what a connection has needed to begin.
+        #[arg(long, default_value = "40s", value_parser = duration)]
+        rest: Duration,
     },
     /// Heartbeats, which the gateway answers itself.
     Echo {

@@ -44,7 +44,7 @@ pub(crate) async fn run(command: Command) -> Result<(Common, Report)> {
     let mut run = Run::start(common.clone(), name).await?;
     match command {
         Command::Connect(_) => run.connect().await?,
-        Command::Idle { from, .. } => run.idle(from).await?,
+        Command::Idle { from, rest, .. } => run.idle(from, rest).await?,
         Command::Echo { flow, .. } => run.flow(flow, Message::Heartbeat).await?,
         Command::Rpc { flow, cmd, size, .. } => {
             let message = Message::Command { cmd_id: cmd, size };
@@ -170,16 +170,16 @@ impl Run {
         self.fleet.pause(self.common.duration).await
     }
 
-    async fn idle(&mut self, from: u32) -> Result<()> {
+    async fn idle(&mut self, from: u32, rest: Duration) -> Result<()> {
         let total = self.common.connections;
         ensure!(from < total, "--from must be below the number of connections");
         let rate = self.common.connect_rate;
         let (kernel, used) = (servers::kernel_memory()?, servers::used_memory()?);
         let few = self.fleet.connect(from, rate).await?;
-        self.fleet.pause(REST).await?;
+        self.fleet.pause(rest).await?;
         let before = servers::usage(&self.common.pids)?;
         self.gather().await?;
-        self.fleet.pause(REST).await?;
+        self.fleet.pause(rest).await?;
         let after = servers::usage(&self.common.pids)?;
         let more = self.connected.open.saturating_sub(few.open).max(1) as f64;
         let all = self.connected.open.max(1) as f64;

@@ -95,7 +95,7 @@ fn data(raw: Option<&RawValue>) -> Result<(Cow<'_, str>, bool), DecodeError> {
 /// Whether valid JSON is nested deeper than [`MAX_DATA_DEPTH`].
 pub(crate) fn too_deep(json: &str) -> bool {
     // Nearly every message is done after this count. In pieces whose count fits a byte, because only that compiles to
-    // vector instructions: 16 KiB take 0.4 µs, and 4 µs with `filter` and `count`.
+    // vector instructions: 4 KiB are decoded by 14,200 instructions, and by 34,800 with `filter` and `count`.
     let opening: usize = json
         .as_bytes()
         .chunks(usize::from(u8::MAX))

@@ -202,7 +202,7 @@ impl Router {
     }
 
     /// Sends an encoded `CommandRequest` to a service and tells `done` how it ended: as [`Router::call`], without a
-    /// future to be polled, and not to be cancelled. That is cheaper by half.
+    /// future to be polled, and not to be cancelled. That is cheaper: [`Done`] says why.
     ///
     /// `done` may be called before this returns; else it is called on the runtime that this is called on. A timeout may
     /// be told up to 25 ms late.

@@ -97,22 +97,20 @@ impl Rig {
         self.folder.join(file)
     }
 
-    /// A gateway of one worker, alone or over `services`.
-    pub(crate) fn gateway(&self, services: Option<&Ports>) -> Result<Gateway> {
+    /// A gateway of one worker over the services at these ports.
+    pub(crate) fn gateway(&self, ports: &Ports) -> Result<Gateway> {
         let jwt = std::fs::read_to_string(self.key("jwt.key"))?;
-        let mut config = json!({
+        let config = json!({
             "server": {
                 "host": "127.0.0.1", "websocket_port": 0, "http_port": 0, "grpc_port": 0, "worker_threads": 1,
             },
             "logging": { "level": "warn" },
             "auth": { "jwt_secret": jwt, "service_keys": ["file:service.key"] },
-        });
-        if let Some(ports) = services {
             // As much as a benchmark has under way at once.
-            config["services"] = json!({
+            "services": {
                 "message": { "host": "127.0.0.1", "port": ports.services + 1, "max_in_flight": 100_000 },
-            });
-        }
+            },
+        });
         let file = self.folder.join(format!("gateway-{}.json", std::process::id()));
         std::fs::write(&file, config.to_string())?;
         let mut command = self.program("gateway-server", SERVER_CORE);
@@ -130,8 +128,8 @@ impl Rig {
         })
     }
 
-    /// A gateway and mock-service, which beat on the same core.
-    pub(crate) fn pair(&self) -> Result<Pair> {
+    /// The message service, on the gateways' core, and its ports.
+    pub(crate) fn services(&self) -> Result<(Server, Ports)> {
         let ports = Ports::any(IpAddr::V4(Ipv4Addr::LOCALHOST))?;
         let mut command = self.program("mock-service", SERVER_CORE);
         command
@@ -140,7 +138,13 @@ impl Rig {
         let mut services = Server::start("mock-service", command)?;
         services.says("message service listening on ")?;
         services.leave_unread();
-        let gateway = self.gateway(Some(&ports))?;
+        Ok((services, ports))
+    }
+
+    /// A gateway and its message service: without one, what it keeps trying to fetch from there would be in the figures.
+    pub(crate) fn pair(&self) -> Result<Pair> {
+        let (services, ports) = self.services()?;
+        let gateway = self.gateway(&ports)?;
         // Its first health check finds the service.
         sleep(Duration::from_millis(1_500));
         Ok(Pair { gateway, services })

@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Effort;
 use super::rig::Rig;
@@ -93,7 +93,7 @@ impl Row {
 }
 
 /// What a figure should be.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Aim {
     AtLeast(f64),
     AtMost(f64),
@@ -102,25 +102,25 @@ pub(crate) enum Aim {
 }
 
 /// One line of the table.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Line {
     pub(crate) row: u32,
     pub(crate) what: String,
     /// The judged figure: a ratio to the baseline, or in `unit`.
     pub(crate) value: f64,
-    pub(crate) unit: &'static str,
+    pub(crate) unit: String,
     pub(crate) aim: Aim,
     /// What it was made of, for the reader.
     pub(crate) detail: String,
 }
 
 impl Line {
-    fn new(row: Row, what: impl Into<String>, value: f64, unit: &'static str, aim: Aim) -> Self {
+    fn new(row: Row, what: impl Into<String>, value: f64, unit: &str, aim: Aim) -> Self {
         Self {
             row: row.number(),
             what: what.into(),
             value,
-            unit,
+            unit: unit.to_owned(),
             aim,
             detail: String::new(),
         }

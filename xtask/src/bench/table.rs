@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::rig::line_of;
 use super::rows::Line;
@@ -14,7 +14,7 @@ use crate::workspace::Workspace;
 const BEGIN: &str = "<!-- cargo xtask bench: begin -->";
 const END: &str = "<!-- cargo xtask bench: end -->";
 
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub(crate) struct Outcome {
     machine: String,
     kernel: String,
@@ -84,17 +84,34 @@ impl Outcome {
         text
     }
 
-    /// Into `docs/performance.json`, and into its place in `docs/performance.md`.
-    pub(crate) fn write(&self, workspace: &Workspace) -> Result<()> {
+    /// Into `docs/performance.json`, and into its place in `docs/performance.md`. Rows that were not measured this time
+    /// stay as they are there.
+    pub(crate) fn write(mut self, workspace: &Workspace) -> Result<()> {
         let docs = workspace.root().join("docs");
-        let json = serde_json::to_string_pretty(self)?;
-        std::fs::write(docs.join("performance.json"), json + "\n")?;
+        let file = docs.join("performance.json");
+        if let Ok(before) = std::fs::read(&file) {
+            let before: Self =
+                serde_json::from_slice(&before).with_context(|| format!("reading {}", file.display()))?;
+            self.keep(before.lines);
+        }
+        let json = serde_json::to_string_pretty(&self)?;
+        std::fs::write(&file, json + "\n")?;
         let page = docs.join("performance.md");
         let text = std::fs::read_to_string(&page).with_context(|| format!("reading {}", page.display()))?;
         let text =
             put_in(&text, &self.markdown()).context("docs/performance.md has no place for the table")?;
         std::fs::write(&page, text)?;
         Ok(())
+    }
+}
+
+impl Outcome {
+    /// Takes over the rows that it has not.
+    fn keep(&mut self, before: Vec<Line>) {
+        let measured: Vec<u32> = self.lines.iter().map(|line| line.row).collect();
+        let kept = before.into_iter().filter(|line| !measured.contains(&line.row));
+        self.lines.extend(kept);
+        self.lines.sort_by_key(|line| line.row);
     }
 }
 

@@ -117,7 +117,7 @@ impl Batch {
             let count = self.slices(written, &mut slices);
             let stream = Pin::new(&mut *stream);
             let wrote = match &slices[..count] {
-                // Nearly always: `send` is 3 % of an echo cheaper than `writev` of one slice.
+                // Nearly always. `writev` of one slice goes a longer way through the kernel: 2 % of an echo in its entry alone.
                 [one] => stream.poll_write(cx, one),
                 several => stream.poll_write_vectored(cx, several),
             };

@@ -30,12 +30,12 @@ fn strs(arguments: &[String]) -> Vec<&str> {
 }
 
 fn echo_at(rig: &Rig, effort: Effort, connections: u32, depth: u32) -> Result<Compared> {
-    let (baseline, gateway) = (rig.baseline("echo")?, rig.gateway(None)?);
+    let (baseline, pair) = (rig.baseline("echo")?, rig.pair()?);
     let arguments = arguments("echo", connections, depth, effort);
     in_turn(
         effort.rounds,
         || rig.bare(&baseline, &strs(&arguments)).run()?.cpu_each(),
-        || rig.load(&gateway, &strs(&arguments)).run()?.cpu_each(),
+        || rig.load(&pair.gateway, &strs(&arguments)).run()?.cpu_each(),
     )
 }
 
@@ -59,18 +59,19 @@ pub(super) fn echo_pipelined(rig: &Rig, effort: Effort) -> Result<Vec<Line>> {
 }
 
 pub(super) fn system_calls(rig: &Rig, effort: Effort) -> Result<Vec<Line>> {
-    let gateway = rig.gateway(None)?;
+    let pair = rig.pair()?;
     let mut lines = Vec::new();
     for (depth, most) in [(1, 2.1), (16, 0.15)] {
         let mut counts = Vec::new();
         for _ in 0..effort.rounds.min(3) {
-            let mut arguments = arguments("echo", 1_000, depth, effort);
-            // Connecting under strace takes its time; what is counted is the middle.
-            arguments.extend(["--duration".to_owned(), "8s".to_owned()]);
-            arguments.drain(5..7);
-            let load = rig.load(&gateway, &strs(&arguments)).start()?;
-            std::thread::sleep(Duration::from_secs(3));
-            counts.push(syscalls::per_message(&gateway, Duration::from_secs(3))?);
+            let arguments = arguments("echo", 1_000, depth, Effort { seconds: 6, ..effort });
+            let load = rig.load(&pair.gateway, &strs(&arguments)).start()?;
+            // Connecting and leaving are not counted.
+            std::thread::sleep(Duration::from_millis(2_500));
+            counts.push(syscalls::per_message(
+                &pair.gateway,
+                Duration::from_millis(2_500),
+            )?);
             load.report()?;
         }
         let what = format!("system calls a message, 1000 connections, {depth} in flight");
@@ -97,7 +98,9 @@ pub(super) fn rpc(rig: &Rig, effort: Effort) -> Result<Vec<Line>> {
             || {
                 let both = rig.load(&pair.gateway, &strs(&arguments)).watch(&pair.services);
                 let both = both.run()?.cpu_each()?;
-                alone.push(rig.load(&pair.gateway, &strs(&arguments)).run()?.cpu_each()?);
+                if !effort.quick {
+                    alone.push(rig.load(&pair.gateway, &strs(&arguments)).run()?.cpu_each()?);
+                }
                 Ok(both)
             },
         )?;
@@ -178,7 +181,8 @@ fn among(rig: &Rig, gateways: &[Gateway], connections: u32, effort: Effort) -> R
 }
 
 pub(super) fn growth(rig: &Rig, effort: Effort) -> Result<Vec<Line>> {
-    let one = [rig.gateway(None)?];
+    let (_services, ports) = rig.services()?;
+    let one = [rig.gateway(&ports)?];
     let full = in_turn(
         effort.rounds,
         || among(rig, &one, FULL, effort),
@@ -191,7 +195,7 @@ pub(super) fn growth(rig: &Rig, effort: Effort) -> Result<Vec<Line>> {
     ];
     drop(one);
     let six = (0..GATEWAYS)
-        .map(|_| rig.gateway(None))
+        .map(|_| rig.gateway(&ports))
         .collect::<Result<Vec<_>>>()?;
     let many = in_turn(
         effort.rounds.min(3),

@@ -17,9 +17,9 @@ const GIBIBYTE: f64 = 1_048_576.0;
 const WATCHED: Duration = Duration::from_secs(60);
 
 pub(super) fn idle(rig: &Rig) -> Result<Vec<Line>> {
-    let gateway = rig.gateway(None)?;
+    let pair = rig.pair()?;
     let arguments = ["idle", "-n", "18000", "--from", "2000", "--duration", "5s"];
-    let report = rig.load(&gateway, &arguments).run()?;
+    let report = rig.load(&pair.gateway, &arguments).run()?;
     let bytes = report.figure("user memory a connection")?;
     let kernel = report.figure("kernel memory a connection, both ends")?;
     let line = Line::new(
@@ -36,13 +36,14 @@ pub(super) fn idle(rig: &Rig) -> Result<Vec<Line>> {
 
 /// As many gateways as it takes, each with its own load process, all of them held at once.
 pub(super) fn million(rig: &Rig) -> Result<Vec<Line>> {
+    let (_services, ports) = rig.services()?;
     let before = used_kibibytes()?;
     let (mut gateways, mut loads) = (Vec::new(), Vec::new());
     let count = MILLION.div_ceil(FULL);
     // Long enough for the others to connect; each is ended when all have been measured.
     let hold = (count * 6 + 240).to_string();
     for number in 0..count {
-        let gateway = rig.gateway(None)?;
+        let gateway = rig.gateway(&ports)?;
         let share = FULL.min(MILLION - number * FULL).to_string();
         let first = (number * 20_000).to_string();
         let arguments = [
@@ -51,6 +52,8 @@ pub(super) fn million(rig: &Rig) -> Result<Vec<Line>> {
             &share,
             "--from",
             "1",
+            "--rest",
+            "1s",
             "--first",
             &first,
             "--duration",

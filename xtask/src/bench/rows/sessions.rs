@@ -7,7 +7,7 @@ use crate::bench::Effort;
 use crate::bench::rig::Rig;
 
 pub(super) fn fan_out(rig: &Rig, effort: Effort) -> Result<Vec<Line>> {
-    let (baseline, gateway) = (rig.baseline("echo")?, rig.gateway(None)?);
+    let (baseline, pair) = (rig.baseline("echo")?, rig.pair()?);
     let key = rig.service_key();
     let times = if effort.quick { "5" } else { "20" };
     let mut lines = Vec::new();
@@ -18,13 +18,13 @@ pub(super) fn fan_out(rig: &Rig, effort: Effort) -> Result<Vec<Line>> {
         ];
         let pushed = [
             &arguments[..],
-            &["--grpc", &gateway.grpc, "--service-key-file", &key],
+            &["--grpc", &pair.gateway.grpc, "--service-key-file", &key],
         ]
         .concat();
         let compared = in_turn(
             effort.rounds,
             || rig.bare(&baseline, &arguments).run()?.cpu_each(),
-            || rig.load(&gateway, &pushed).run()?.cpu_each(),
+            || rig.load(&pair.gateway, &pushed).run()?.cpu_each(),
         )?;
         let what = format!("fan-out of 256 B to 10,000, burst of {burst} ÷ a bare loop of sends");
         lines.push(
@@ -35,13 +35,13 @@ pub(super) fn fan_out(rig: &Rig, effort: Effort) -> Result<Vec<Line>> {
 }
 
 pub(super) fn handshake(rig: &Rig, effort: Effort) -> Result<Vec<Line>> {
-    let (baseline, gateway) = (rig.baseline("echo")?, rig.gateway(None)?);
+    let (baseline, pair) = (rig.baseline("echo")?, rig.pair()?);
     let arguments = ["connect", "-n", "15000", "--duration", "0"];
     let each = |load: crate::bench::rig::Load| load.run()?.figure("server CPU a handshake");
     let compared = in_turn(
         effort.rounds,
         || each(rig.bare(&baseline, &arguments)),
-        || each(rig.load(&gateway, &arguments)),
+        || each(rig.load(&pair.gateway, &arguments)),
     )?;
     let what = "handshake with token and bind ÷ baseline handshake, CPU";
     let line = Line::new(Row::Handshake, what, 1.0 / compared.ratio, "×", Aim::AtMost(2.0));
@@ -49,10 +49,10 @@ pub(super) fn handshake(rig: &Rig, effort: Effort) -> Result<Vec<Line>> {
 }
 
 pub(super) fn storm(rig: &Rig, effort: Effort) -> Result<Vec<Line>> {
-    let gateway = rig.gateway(None)?;
+    let pair = rig.pair()?;
     let (mut ratios, mut detail) = (Vec::new(), String::new());
     for _ in 0..effort.rounds {
-        let report = rig.load(&gateway, &["storm", "-n", "10000"]).run()?;
+        let report = rig.load(&pair.gateway, &["storm", "-n", "10000"]).run()?;
         ratios.push(report.figure("cut ÷ first connect")?);
         detail = format!(
             "{:.2} s after {:.2} s in the last round",
