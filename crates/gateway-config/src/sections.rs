@@ -4,6 +4,7 @@ mod auth;
 mod credentials;
 mod limits;
 mod observe;
+mod redis;
 mod server;
 mod work;
 
@@ -11,5 +12,6 @@ pub use auth::Auth;
 pub use credentials::{Algorithm, ApiKey, SigningKey};
 pub use limits::Limits;
 pub use observe::{LogFormat, Logging, Telemetry};
-pub use server::{Cors, Redis, Server};
+pub use redis::Redis;
+pub use server::{Cors, Server};
 pub use work::{Cluster, Delivery, Processing};

@@ -1,10 +1,9 @@
-//! Where the gateway listens, who may call it from a browser, and where Redis is.
+//! Where the gateway listens, and who may call it from a browser.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::secret::Secret;
 use crate::section::section;
 
 section! {
@@ -44,21 +43,5 @@ section! {
         "allowed_origins" => allowed_origins: Vec<String> = Vec::new();
         /// How long a browser may keep the answer to a preflight request.
         "max_age_seconds" => max_age: Duration = Duration::from_secs(600), 0..=86_400;
-    }
-}
-
-section! {
-    /// The Redis server. Not available in this version: with `storage` `redis` starting is refused.
-    pub struct Redis {
-        /// Host name or address. `REDIS_HOST` sets it too.
-        "host" => host: String = "127.0.0.1".to_owned();
-        /// Port. `REDIS_PORT` sets it too.
-        "port" => port: u16 = 6379, 1..=65_535;
-        /// Password; empty is none. `REDIS_PASSWORD` sets it too.
-        "password" => password: Option<Secret> = None;
-        /// Number of the database.
-        "db" => db: u32 = 0, 0..=65_535;
-        /// Connections kept open.
-        "pool_size" => pool_size: u32 = 10, 1..=1_024;
     }
 }

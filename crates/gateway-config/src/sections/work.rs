@@ -20,6 +20,12 @@ section! {
         "catch_up_timeout_ms" => catch_up_timeout: Duration = Duration::from_secs(3), 100..=60_000;
         /// New pushes that wait for a session while its offline box is fetched.
         "catch_up_buffer" => catch_up_buffer: usize = 256, 1..=65_536;
+        /// How long a device that went away may come back and ask, by `last_push_id`, for what it missed.
+        "resume_window_seconds" => resume_window: Duration = Duration::from_secs(120), 1..=3_600;
+        /// Pushes remembered for that, for one device.
+        "resume_per_device" => resume_per_device: usize = 64, 1..=4_096;
+        /// Pushes remembered for that, over all devices of this node; past it the oldest are forgotten.
+        "resume_entries" => resume_entries: usize = 65_536, 1..=16_777_216;
     }
 }
 
@@ -36,13 +42,41 @@ section! {
 }
 
 section! {
-    /// This node among others.
+    /// This node among others. With `storage` `redis` every node is one of a cluster.
     pub struct Cluster {
         /// Name of this node, unique in the cluster; left out, one is made at start.
         "node_id" => node_id: Option<String> = None;
-        /// `host:port` at which other nodes reach this node's gRPC listener.
+        /// `host:port` at which other nodes reach this node's gRPC listener; left out, `server.host` (127.0.0.1 where
+        /// that is any address) and the port of the listener.
         "advertise_address" => advertise_address: Option<String> = None;
-        /// What nodes know each other by; the same on all.
+        /// What nodes know each other by; the same on all. Needed with `storage` `redis`.
         "secret" => secret: Option<Secret> = None;
+        /// A node that has not renewed its lease for so long is dead to the others.
+        "lease_seconds" => lease: Duration = Duration::from_secs(10), 1..=300;
+        /// How often each bound session is compared with the store, and its token with the revocations.
+        "renew_interval_seconds" => renew_interval: Duration = Duration::from_secs(20), 1..=30;
+        /// How long a session's record stays in the store without being renewed.
+        "session_ttl_seconds" => session_ttl: Duration = Duration::from_secs(90), 3..=3_600;
+        /// Time that another node has to take a push.
+        "peer_timeout_ms" => peer_timeout: Duration = Duration::from_secs(2), 50..=60_000;
+        /// Frames that may wait for another node, or be unanswered by it; past it the node counts as gone for the push.
+        "peer_queue" => peer_queue: usize = 16_384, 64..=1_048_576;
+        /// Has a second node keep every push until it is settled, so that the death of the first one loses nothing.
+        "witness" => witness: bool = true;
+        /// Writes who came and went to the Redis stream `presence`.
+        "presence_events" => presence_events: bool = false;
+        /// Entries that the stream keeps, about.
+        "presence_events_length" => presence_events_length: u32 = 100_000, 100..=100_000_000;
+        /// A device that is back within this time has never gone, as far as the stream is told.
+        "flap_window_ms" => flap_window: Duration = Duration::from_secs(2), 0..=60_000;
+        /// Sessions closed in a second where the node is drained.
+        "drain_rate" => drain_rate: u32 = 500, 1..=1_000_000;
+        /// The longest that draining takes; what is left then is closed at once.
+        "drain_timeout_seconds" => drain_timeout: Duration = Duration::from_secs(60), 1..=3_600;
+        /// A node with more than this share of the mean number of sessions sheds idle ones (150 is one and a half times
+        /// the mean); 0 never does.
+        "rebalance_percent" => rebalance_percent: u32 = 0, 0..=10_000;
+        /// Sessions shed in a second.
+        "rebalance_rate" => rebalance_rate: u32 = 50, 1..=100_000;
     }
 }

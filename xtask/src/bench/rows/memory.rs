@@ -4,7 +4,7 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use super::{Aim, Line, Row};
 use crate::bench::Effort;
@@ -41,7 +41,7 @@ pub(super) fn million(rig: &Rig) -> Result<Vec<Line>> {
     let (mut gateways, mut loads) = (Vec::new(), Vec::new());
     let count = MILLION.div_ceil(FULL);
     // Long enough for the others to connect; each is ended when all have been measured.
-    let hold = (count * 6 + 240).to_string();
+    let hold = (count * 30 + 240).to_string();
     for number in 0..count {
         let gateway = rig.gateway(&ports)?;
         let share = FULL.min(MILLION - number * FULL).to_string();
@@ -82,6 +82,10 @@ pub(super) fn million(rig: &Rig) -> Result<Vec<Line>> {
     let used = (used_kibibytes()? - before) / GIBIBYTE;
     let share = cpu(WATCHED)?;
     let open: f64 = gateways.iter().map(open).sum::<Result<f64>>()?;
+    ensure!(
+        open >= f64::from(MILLION) * 0.999,
+        "only {open:.0} were still bound when the last one was"
+    );
     let what = "1,000,000 idle, bound connections: memory of gateways, load generator and kernel";
     Ok(vec![
         Line::new(Row::Million, what, used, "GiB", Aim::AtMost(12.0))
@@ -114,7 +118,7 @@ fn wait_for(gateway: &crate::bench::rig::Gateway, wanted: u32) -> Result<()> {
 fn open(gateway: &crate::bench::rig::Gateway) -> Result<f64> {
     let text = super::get(&gateway.http, "/metrics")?;
     text.lines()
-        .find_map(|line| line.strip_prefix("gateway_sessions "))
+        .find_map(|line| line.strip_prefix("gateway_sessions_bound "))
         .and_then(|value| value.trim().parse().ok())
         .context("the gateway has no count of sessions")
 }
