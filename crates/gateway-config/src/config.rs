@@ -165,7 +165,7 @@ impl Config {
                 "storage",
                 &[
                     " Where sessions and tokens are kept. Left out, it is `redis` where a `redis` section or `REDIS_HOST`",
-                    " is given, else `embedded`. `redis` is not available in this version: starting is refused.",
+                    " is given, else `embedded`.",
                 ],
             ),
             section::<Option<Redis>>("redis", &[" The Redis server."]),

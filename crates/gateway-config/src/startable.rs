@@ -46,8 +46,14 @@ pub(crate) fn problems(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     secrets(config, &mut problems);
     if config.storage == Storage::Redis {
-        let message = "storage redis is not available in this version; set `storage` to `embedded`, or start with --dev";
-        problems.push(Problem::new("storage", message));
+        match &config.cluster.secret {
+            Some(secret) => problems.extend(weak("cluster.secret".to_owned(), secret)),
+            None => {
+                let message = "is missing; nodes that share a Redis prove themselves by it: set it to at least 32 random \
+                               bytes (`openssl rand -hex 32`), the same on all, or set `storage` to `embedded`";
+                problems.push(Problem::new("cluster.secret", message));
+            }
+        }
     }
     if config.server.ssl_enabled {
         let message = "TLS is not available in this version; set it to false and put a TLS proxy in front, or start \

@@ -100,7 +100,7 @@ fn the_three_files_of_the_gateway_requirement_load_as_they_stand() {
         warned(&loaded),
         [
             "auth.jwt_secret",
-            "storage",
+            "cluster.secret",
             "server.ssl_enabled",
             "logging.file_path",
             "load_balancing.backend_servers"
@@ -111,7 +111,7 @@ fn the_three_files_of_the_gateway_requirement_load_as_they_stand() {
     assert!(
         problems[1]
             .message
-            .contains("storage redis is not available in this version")
+            .contains("nodes that share a Redis prove themselves by it")
     );
     assert!(config.check_startable(true).is_empty());
 }

@@ -8,8 +8,15 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("gateway-codec", &[]),
     ("gateway-config", &[]),
     ("gateway-net", &["gateway-config"]),
-    ("gateway-auth", &["gateway-config", "gateway-codec"]),
-    ("gateway-conn", &["gateway-config", "gateway-codec"]),
+    ("gateway-redis", &["gateway-config"]),
+    (
+        "gateway-auth",
+        &["gateway-config", "gateway-codec", "gateway-redis"],
+    ),
+    (
+        "gateway-conn",
+        &["gateway-config", "gateway-codec", "gateway-redis"],
+    ),
     ("gateway-router", &["gateway-config", "gateway-codec"]),
     ("gateway-client", &["gateway-codec"]),
     (
@@ -18,6 +25,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "gateway-codec",
             "gateway-config",
             "gateway-net",
+            "gateway-redis",
             "gateway-auth",
             "gateway-conn",
             "gateway-router",

@@ -20,12 +20,6 @@ section! {
         "catch_up_timeout_ms" => catch_up_timeout: Duration = Duration::from_secs(3), 100..=60_000;
         /// New pushes that wait for a session while its offline box is fetched.
         "catch_up_buffer" => catch_up_buffer: usize = 256, 1..=65_536;
-        /// How long a device that went away may come back and ask, by `last_push_id`, for what it missed.
-        "resume_window_seconds" => resume_window: Duration = Duration::from_secs(120), 1..=3_600;
-        /// Pushes remembered for that, for one device.
-        "resume_per_device" => resume_per_device: usize = 64, 1..=4_096;
-        /// Pushes remembered for that, over all devices of this node; past it the oldest are forgotten.
-        "resume_entries" => resume_entries: usize = 65_536, 1..=16_777_216;
     }
 }
 
@@ -53,7 +47,7 @@ section! {
         "secret" => secret: Option<Secret> = None;
         /// A node that has not renewed its lease for so long is dead to the others.
         "lease_seconds" => lease: Duration = Duration::from_secs(10), 1..=300;
-        /// How often each bound session is compared with the store, and its token with the revocations.
+        /// How often each bound session is compared with the store.
         "renew_interval_seconds" => renew_interval: Duration = Duration::from_secs(20), 1..=30;
         /// How long a session's record stays in the store without being renewed.
         "session_ttl_seconds" => session_ttl: Duration = Duration::from_secs(90), 3..=3_600;
@@ -63,20 +57,9 @@ section! {
         "peer_queue" => peer_queue: usize = 16_384, 64..=1_048_576;
         /// Has a second node keep every push until it is settled, so that the death of the first one loses nothing.
         "witness" => witness: bool = true;
-        /// Writes who came and went to the Redis stream `presence`.
-        "presence_events" => presence_events: bool = false;
-        /// Entries that the stream keeps, about.
-        "presence_events_length" => presence_events_length: u32 = 100_000, 100..=100_000_000;
-        /// A device that is back within this time has never gone, as far as the stream is told.
-        "flap_window_ms" => flap_window: Duration = Duration::from_secs(2), 0..=60_000;
         /// Sessions closed in a second where the node is drained.
         "drain_rate" => drain_rate: u32 = 500, 1..=1_000_000;
         /// The longest that draining takes; what is left then is closed at once.
         "drain_timeout_seconds" => drain_timeout: Duration = Duration::from_secs(60), 1..=3_600;
-        /// A node with more than this share of the mean number of sessions sheds idle ones (150 is one and a half times
-        /// the mean); 0 never does.
-        "rebalance_percent" => rebalance_percent: u32 = 0, 0..=10_000;
-        /// Sessions shed in a second.
-        "rebalance_rate" => rebalance_rate: u32 = 50, 1..=100_000;
     }
 }
