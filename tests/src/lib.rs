@@ -3,7 +3,7 @@
 //! [`stack`] starts `mock-service` and `gateway-server` as processes and ends them with the test. [`ws`] is a
 //! WebSocket client that hides nothing (codes, close reasons, raw frames), [`http`] a plain HTTP one, [`raw`]
 //! speaks bytes on a socket for what no well-behaved client would send, [`envelope`] writes MyChat's protobuf
-//! framing, also wrongly on purpose.
+//! framing, also wrongly on purpose. [`cluster`] starts several gateways on one Redis.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,11 +11,14 @@
     reason = "a harness that fails, fails its test"
 )]
 
+pub mod cluster;
+pub mod crowd;
 pub mod envelope;
 pub mod http;
 pub mod raw;
 pub mod stack;
 pub mod ws;
 
+pub use cluster::ClusterStack;
 pub use stack::{Stack, StackBuilder};
 pub use ws::{Event, WsClient};

@@ -361,7 +361,7 @@ fn write(folder: &TempDir, name: &str, value: Option<&Value>) {
     }
 }
 
-fn merge(base: &mut Value, patch: Value) {
+pub fn merge(base: &mut Value, patch: Value) {
     match (base, patch) {
         (Value::Object(base), Value::Object(patch)) => {
             for (key, value) in patch {

@@ -23,6 +23,7 @@ const CONTRACTS: &[&str] = &[
     "im/push.proto",
     "im/user.proto",
     "mychat/backend/v1/backend.proto",
+    "mychat/cluster/v1/peer.proto",
     "mychat/gateway/v1/gateway.proto",
     "mychat/gateway/v1/push.proto",
 ];

@@ -36,6 +36,9 @@ pub(crate) fn all(workspace: &Workspace, steps: &mut Steps, only: Option<&str>) 
     let wanted = |name: &str| only.is_none_or(|only| only == name);
     steps.step("tools", || {
         let mut needed = vec![crate::tools::MAKE];
+        if wanted("cargo") {
+            needed.extend([crate::tools::REDIS, crate::tools::OPENSSL]);
+        }
         if wanted("python") {
             needed.push(crate::tools::PYTHON);
         }

@@ -48,6 +48,19 @@ pub(crate) const PYTHON: Tool = Tool {
     packages: &["python3", "python3-venv", "python3-pip"],
 };
 
+/// Sessions and tokens of several nodes, in tests.
+pub(crate) const REDIS: Tool = Tool {
+    name: "redis-server with redis-cli",
+    probe: &["sh", "-c", "redis-server --version && redis-cli --version"],
+    packages: &["redis-server"],
+};
+/// Certificates of the Redis that tests speak TLS to.
+pub(crate) const OPENSSL: Tool = Tool {
+    name: "openssl",
+    probe: &["openssl", "version"],
+    packages: &["openssl"],
+};
+
 /// Counts system calls.
 pub(crate) const STRACE: Tool = Tool {
     name: "strace",

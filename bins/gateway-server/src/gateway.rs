@@ -8,14 +8,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use gateway_auth::{ApiKeys, Authenticator, Clock, Random, SystemClock, SystemRandom};
+use gateway_auth::{ApiKeys, Clock, Random, SystemClock, SystemRandom};
 use gateway_codec::proto::FILE_DESCRIPTOR_SET;
+use gateway_codec::proto::cluster::peer_server::PeerServer;
 use gateway_codec::proto::gateway::gateway_server::GatewayServer;
-use gateway_codec::{DeviceId, NodeId, Platform, PushBody, UserId};
+use gateway_codec::{DeviceId, Platform, PushBody, UserId};
 use gateway_config::{Config, ServiceName};
-use gateway_conn::{
-    Delivery, EmbeddedSessionStore, EmbeddedSettings, PushOrder, Registry, Report, Stats, Target,
-};
+use gateway_conn::{PushOrder, Report, Stats, Target};
 use gateway_net::{HttpServer, HttpSettings, ServerHandle, WebSocketServer, WsSettings};
 use gateway_router::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -27,6 +26,8 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::cluster::PeerService;
+use crate::drain;
 use crate::grpc::GatewayService;
 use crate::http::system::System;
 use crate::http::{Api, HttpApi, Surface};
@@ -39,6 +40,7 @@ use crate::pipeline::handlers::{Command, CommandAnswer, CommandError, HandlerTab
 use crate::pipeline::{Pipeline, Settings, life};
 use crate::reload::Reload;
 use crate::sign_in::SignIn;
+use crate::state::{SharedState, State, Surroundings};
 use crate::upstream::Upstream;
 
 /// How long work that is under way may go on once the gateway stops.
@@ -66,6 +68,15 @@ pub enum GatewayError {
     /// Routes or endpoints.
     #[error("routes: {0}")]
     Router(#[from] gateway_router::BuildError),
+    /// Where Redis is.
+    #[error("redis: {0}")]
+    Redis(#[from] gateway_redis::SetupError),
+    /// The store of several nodes without what they know each other by.
+    #[error("cluster.secret is missing: nodes that share a Redis prove themselves by it")]
+    NoSecret,
+    /// Another process has taken the name of this node.
+    #[error("another process runs as this node")]
+    NameTaken,
     /// Platform rules.
     #[error("platforms: {0}")]
     Platforms(#[from] gateway_conn::PolicyError),
@@ -106,6 +117,9 @@ pub struct Gateway {
     operations: Option<HttpServer>,
     grpc: TcpListener,
     service_keys: ApiKeys,
+    /// Where there are other nodes.
+    shared: Option<SharedState>,
+    cluster_settings: gateway_config::Cluster,
     addresses: Addresses,
     phase: watch::Sender<Phase>,
     stop: CancellationToken,
@@ -162,8 +176,9 @@ impl Gateway {
         }
     }
 
-    /// Serves until `stop` is cancelled or [`GatewayHandle::stop`] is called, then closes every connection (1001)
-    /// and hands over what its clients had not taken. Returns when nothing is left.
+    /// Serves until `stop` is cancelled or [`GatewayHandle::stop`] is called, then drains: sessions are sent away at the
+    /// configured rate (1012), the rest of the connections at the end (1001), and what clients had not taken is handed
+    /// over. Returns when nothing is left.
     ///
     /// # Errors
     /// Where a server fails while it should serve.
@@ -176,13 +191,20 @@ impl Gateway {
             operations,
             grpc,
             service_keys,
+            shared,
+            cluster_settings,
             phase,
             stop: own,
             prometheus,
             ..
         } = self;
         let quiet = CancellationToken::new(); // for what serves until the very end
-        let workers: ServerHandle = websocket.serve(Arc::new(Door::new(pipeline.clone())), own.clone());
+        let ending = CancellationToken::new(); // for the workers
+        let leaving = CancellationToken::new(); // for the lease
+        let workers: ServerHandle = websocket.serve(
+            Arc::new(Door::new(pipeline.clone(), phase.subscribe())),
+            ending.clone(),
+        );
         let mut servers = JoinSet::new();
         let surface = if operations.is_some() {
             Surface::Api
@@ -198,7 +220,28 @@ impl Gateway {
             ));
         }
         servers.spawn(serve_http(http, api, surface, quiet.clone()));
-        servers.spawn(serve_grpc(grpc, pipeline.clone(), service_keys, quiet.clone()));
+        let peers = TaskTracker::new();
+        let peer_service = PeerService::new(
+            pipeline.delivery.clone(),
+            pipeline.clock.clone(),
+            shared.as_ref().map(|shared| shared.secret.clone()),
+            peers.clone(),
+            quiet.clone(),
+        );
+        servers.spawn(serve_grpc(
+            grpc,
+            pipeline.clone(),
+            service_keys,
+            peer_service,
+            quiet.clone(),
+        ));
+        let name_taken = match &shared {
+            Some(shared) => {
+                servers.spawn(shared.clone().keep(leaving.clone()));
+                shared.cluster.name_taken()
+            }
+            None => CancellationToken::new(),
+        };
         servers.spawn(sample(pipeline.load.clone(), prometheus, quiet.clone()));
         phase.send_replace(Phase::Serving);
         tracing::info!("serving");
@@ -206,11 +249,19 @@ impl Gateway {
         let failed = tokio::select! {
             () = stop.cancelled() => None,
             () = own.cancelled() => None,
+            () = ending.cancelled() => None,
+            () = name_taken.cancelled() => Some(Ok(Err(GatewayError::NameTaken))),
             ended = servers.join_next() => ended,
         };
+        if failed.is_none() {
+            phase.send_replace(Phase::Draining);
+            tracing::info!(sessions = pipeline.registry.live_count(), "draining");
+            drain::drain(&pipeline, &cluster_settings).await;
+        }
         phase.send_replace(Phase::Stopping);
         tracing::info!("stopping");
         own.cancel();
+        ending.cancel();
         let workers = workers.join().await;
         pipeline.tasks.close();
         if tokio::time::timeout(STOP_GRACE, pipeline.tasks.wait())
@@ -229,7 +280,14 @@ impl Gateway {
             tracing::error!("pushes were still on their way to the offline box when the gateway stopped");
         }
         pipeline.router.shutdown(STOP_GRACE).await;
+        // The lease goes when nothing is left that others would have to take over.
+        leaving.cancel();
+        if let Some(shared) = &shared {
+            shared.left().await;
+        }
         quiet.cancel();
+        peers.close();
+        peers.wait().await;
         let mut result = failed.map_or(Ok(()), ended);
         while let Some(server) = servers.join_next().await {
             result = result.and(ended(server));
@@ -324,27 +382,37 @@ impl GatewayBuilder {
             operations: operations.as_ref().map(HttpServer::local_addr),
         };
 
-        let node = match &config.cluster.node_id {
-            Some(id) => NodeId::parse(id)?,
-            None => NodeId::parse(&format!("gateway-{}", addresses.websocket.port()))?,
-        };
         let keys = ApiKeys::load(&config.auth)?;
-        let auth = Arc::new(Authenticator::new(&config.auth, clock.clone(), random.clone())?);
         let router = Arc::new(Router::new(&config.router, &config.services)?);
-        let store = Arc::new(EmbeddedSessionStore::new(EmbeddedSettings::default()));
-        let registry = Arc::new(Registry::new(store, node.clone(), &config.platforms)?);
         let offline = Arc::new(MessageService::new(router.clone()));
-        let delivery = Arc::new(Delivery::new(
-            registry.clone(),
-            offline,
-            config.delivery.clone(),
-            Handle::current(),
-        ));
+        let metrics = PipelineMetrics::default();
+        let (phase, _) = watch::channel(Phase::Starting);
+        let state = State::build(
+            &config,
+            &addresses,
+            Surroundings {
+                offline,
+                metrics: metrics.clone(),
+                phase: phase.subscribe(),
+                clock: clock.clone(),
+                random: random.clone(),
+            },
+        )?;
+        let State {
+            node,
+            auth,
+            registry,
+            delivery,
+            shared,
+        } = state;
+        let tasks = TaskTracker::new();
         let upstream = Arc::new(Upstream::new(
             router.clone(),
             delivery.clone(),
             clock.clone(),
             &*random,
+            tasks.clone(),
+            Handle::current(),
         ));
         let sign_in = Arc::new(SignIn::new(
             auth,
@@ -353,7 +421,6 @@ impl GatewayBuilder {
             clock.clone(),
         ));
         let services = Handle::current();
-        let metrics = PipelineMetrics::default();
         let load = Arc::new(Load::default());
         let pipeline = Arc::new(Pipeline {
             settings: settings(&config),
@@ -367,11 +434,11 @@ impl GatewayBuilder {
             handlers: Handlers::new(handlers, &config.processing, services.clone()),
             metrics: metrics.clone(),
             load: load.clone(),
-            tasks: TaskTracker::new(),
+            tasks,
             services,
             token_hasher: Default::default(),
         });
-        let (phase, _) = watch::channel(Phase::Starting);
+        let cluster_settings = config.cluster.clone();
         let system = System {
             registry: registry.clone(),
             router: router.clone(),
@@ -387,6 +454,7 @@ impl GatewayBuilder {
             },
             prometheus: prometheus.clone(),
             node: node.to_string(),
+            cluster: shared.as_ref().map(|shared| shared.cluster.clone()),
             started: Instant::now(),
         };
         let api = Arc::new(Api::new(pipeline.clone(), system, keys.clone()));
@@ -398,6 +466,8 @@ impl GatewayBuilder {
             operations,
             grpc,
             service_keys: keys,
+            shared,
+            cluster_settings,
             addresses,
             phase,
             stop: CancellationToken::new(),
@@ -514,6 +584,7 @@ async fn serve_grpc(
     listener: TcpListener,
     pipeline: Arc<Pipeline>,
     keys: ApiKeys,
+    peers: PeerService,
     stop: CancellationToken,
 ) -> Result<(), GatewayError> {
     let (reporter, health) = tonic_health::server::health_reporter();
@@ -535,6 +606,7 @@ async fn serve_grpc(
         .concurrency_limit_per_connection(GRPC_CALLS)
         .http2_keepalive_interval(Some(Duration::from_secs(30)))
         .add_service(GatewayServer::new(GatewayService::new(pipeline, keys)))
+        .add_service(PeerServer::new(peers).max_decoding_message_size(PeerService::largest_batch()))
         .add_service(health)
         .add_service(reflection)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned());

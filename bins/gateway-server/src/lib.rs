@@ -18,6 +18,8 @@
 //! it; [`http`] and [`grpc`] are the two other doors to the same parts.
 
 pub mod cli;
+pub mod cluster;
+pub mod drain;
 pub mod fault;
 pub mod gateway;
 pub mod grpc;
@@ -31,6 +33,7 @@ pub mod pipeline;
 pub mod presence;
 pub mod reload;
 pub mod sign_in;
+pub mod state;
 pub mod upstream;
 
 pub use gateway::{Addresses, Gateway, GatewayBuilder, GatewayError, GatewayHandle};

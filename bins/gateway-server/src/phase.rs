@@ -7,7 +7,9 @@ pub enum Phase {
     Starting,
     /// Clients are taken.
     Serving,
-    /// No new client is taken; those here are being closed and what they had not taken is handed over.
+    /// No new client is taken; those here are sent to other nodes, a few at a time.
+    Draining,
+    /// Those that are left are being closed and what they had not taken is handed over.
     Stopping,
     /// Nothing is left.
     Stopped,
@@ -19,6 +21,7 @@ impl Phase {
         match self {
             Self::Starting => "starting",
             Self::Serving => "serving",
+            Self::Draining => "draining",
             Self::Stopping => "stopping",
             Self::Stopped => "stopped",
         }

@@ -87,6 +87,10 @@ impl Pipeline {
     /// A message came: it is handled now, or waits behind the bind under way.
     pub fn receive(self: &Arc<Self>, session: &Arc<Session>, encoding: Encoding, bytes: &[u8]) {
         self.metrics.messages.increment(1);
+        if session.is_draining() {
+            // Not begun, so its client may send it again elsewhere.
+            return;
+        }
         self.load.received();
         let bound;
         let refused = {
@@ -131,6 +135,9 @@ impl Pipeline {
             return;
         };
         while let Some(message) = waiting.pop_front() {
+            if session.is_draining() {
+                return;
+            }
             self.again(session, &message);
             // This message may have begun a bind of its own. Nothing can have come in between: the worker
             // that reads the socket is the one that runs this.

@@ -15,10 +15,12 @@ use gateway_codec::{
     Body, Code, Command, DeviceId, Platform, PushBody, Request, RequestId, SessionId, UserId,
 };
 use gateway_config::ServiceName;
-use gateway_conn::{Delivery, PushOrder, Target};
+use gateway_conn::{Delivery, PushOrder, Pushed, Target};
 use gateway_router::{CallLimits, Flow, Router, RouterError};
 use metrics::Counter;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio_util::task::TaskTracker;
 
 use crate::fault::Fault;
 
@@ -75,6 +77,8 @@ pub struct Upstream {
     process: [u8; 8],
     requests: AtomicU64,
     bad_orders: Counter,
+    tasks: TaskTracker,
+    services: Handle,
 }
 
 impl Upstream {
@@ -84,6 +88,8 @@ impl Upstream {
         delivery: Arc<Delivery>,
         clock: Arc<dyn Clock>,
         random: &dyn Random,
+        tasks: TaskTracker,
+        services: Handle,
     ) -> Self {
         let mut process = [0; 8];
         random.fill(&mut process);
@@ -94,6 +100,8 @@ impl Upstream {
             process,
             requests: AtomicU64::new(0),
             bad_orders: metrics::counter!("gateway_push_orders_refused_total"),
+            tasks,
+            services,
         }
     }
 
@@ -135,7 +143,7 @@ impl Upstream {
         done: impl FnOnce(Result<Answer, Fault>) + Send + 'static,
     ) {
         let upstream = self.clone();
-        let done = Box::new(move |reply| done(upstream.answer(reply)));
+        let done = Box::new(move |reply| upstream.answer(reply, done));
         self.router.submit(flow, service, command, limits, done);
     }
 
@@ -157,47 +165,48 @@ impl Upstream {
             .unwrap_or_else(|_| Err(RouterError::ShuttingDown.into()))
     }
 
-    /// Makes the pushes that a reply asks for and turns the rest into what the client gets.
-    fn answer(&self, reply: Result<CommandReply, RouterError>) -> Result<Answer, Fault> {
-        let reply = reply?;
+    /// Makes the pushes that a reply asks for and turns the rest into what the client gets. Where a push cannot be promised
+    /// yet (it is being recorded, or another node has to say that it keeps it), the client's reply waits for that.
+    fn answer(
+        &self,
+        reply: Result<CommandReply, RouterError>,
+        done: impl FnOnce(Result<Answer, Fault>) + Send + 'static,
+    ) {
+        let mut reply = match reply {
+            Ok(reply) => reply,
+            Err(error) => return done(Err(error.into())),
+        };
         let code = u16::try_from(reply.code)
             .ok()
             .and_then(Code::from_json)
             .unwrap_or(Code::Internal);
         if !code.is_success() {
-            return Err(Fault::Refused {
+            return done(Err(Fault::Refused {
                 code,
                 message: reply.message,
-            });
+            }));
         }
+        let mut pushed = Vec::with_capacity(reply.pushes.len());
         let asked = !reply.pushes.is_empty();
-        let mut reached = false;
-        for order in reply.pushes {
+        for order in std::mem::take(&mut reply.pushes) {
             match self.push_order(order) {
-                Ok(order) => {
-                    let pushed = self.delivery.push_now(order, self.clock.now());
-                    if pushed.any_queued() {
-                        reached = true;
-                    } else if pushed.any_failed() {
-                        return Err(Fault::rule(Code::Unavailable, "the push could not be kept"));
-                    }
-                }
+                Ok(order) => pushed.push(self.delivery.push_now(order, self.clock.now())),
                 Err(error) => {
                     self.bad_orders.increment(1);
                     tracing::warn!(%error, "a back end's reply asked for a push that cannot be made");
                 }
             }
         }
-        let offline = asked && !reached && !reply.body_if_offline.is_empty();
-        Ok(Answer {
-            type_name: reply.type_name,
-            body: if offline {
-                reply.body_if_offline
-            } else {
-                reply.body
-            },
-            identity: reply.identity,
-        })
+        if pushed.iter().all(Pushed::is_accepted) {
+            return done(told(reply, asked, &pushed));
+        }
+        let later = async move {
+            for one in &pushed {
+                one.secured().await;
+            }
+            done(told(reply, asked, &pushed));
+        };
+        self.tasks.spawn_on(later, &self.services);
     }
 
     /// Parses what somebody asks to be pushed.
@@ -243,6 +252,28 @@ impl Upstream {
         }
         body
     }
+}
+
+/// What the client gets of a reply whose pushes have been made.
+fn told(reply: CommandReply, asked: bool, pushed: &[Pushed]) -> Result<Answer, Fault> {
+    let mut reached = false;
+    for one in pushed {
+        if one.any_queued() {
+            reached = true;
+        } else if one.any_failed() {
+            return Err(Fault::rule(Code::Unavailable, "the push could not be kept"));
+        }
+    }
+    let offline = asked && !reached && !reply.body_if_offline.is_empty();
+    Ok(Answer {
+        type_name: reply.type_name,
+        body: if offline {
+            reply.body_if_offline
+        } else {
+            reply.body
+        },
+        identity: reply.identity,
+    })
 }
 
 /// Why a push order cannot be carried out.

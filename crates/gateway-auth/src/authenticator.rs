@@ -164,7 +164,10 @@ impl Authenticator {
         // restart, say.
         let youngest = now.plus(self.access_life);
         let until = self.rules.dead_at(identity.expires_at().max(youngest));
-        let revoked = self.store.revoke(identity.token(), until, now).await;
+        let revoked = self
+            .store
+            .revoke(identity.user_id(), identity.token(), until, now)
+            .await;
         self.new_era();
         if revoked.is_ok() {
             self.revoked.logout.increment(1);
@@ -225,6 +228,11 @@ impl Authenticator {
             return Err(AuthError::Revoked);
         }
         Ok(())
+    }
+
+    /// What was checked before asks the store again: something was revoked elsewhere, or the store was away.
+    pub fn distrust(&self) {
+        self.new_era();
     }
 
     /// Checks many identities right now, as [`Authenticator::confirm`] does: `true`, at the place of each, where it

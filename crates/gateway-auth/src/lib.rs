@@ -19,7 +19,7 @@ mod metrics;
 mod random;
 pub mod store;
 
-pub use api_keys::{ApiKeys, KeyRole};
+pub use api_keys::{ApiKeys, KeyRole, same_secret};
 pub use authenticator::Authenticator;
 pub use clock::{Clock, SystemClock};
 #[cfg(any(test, feature = "test-util"))]
@@ -31,4 +31,4 @@ pub use random::{MockRandom, SeededRandom};
 pub use random::{Random, SystemRandom};
 #[cfg(any(test, feature = "test-util"))]
 pub use store::MockTokenStore;
-pub use store::{EmbeddedTokenStore, TokenStore};
+pub use store::{EmbeddedTokenStore, RedisTokenStore, TokenStore};

@@ -5,13 +5,15 @@
 
 mod embedded;
 mod families;
+mod redis;
 mod revocation_file;
 mod revocations;
 
 use async_trait::async_trait;
-use gateway_codec::Timestamp;
+use gateway_codec::{Timestamp, UserId};
 
 pub use embedded::EmbeddedTokenStore;
+pub use redis::RedisTokenStore;
 
 use crate::error::AuthError;
 use crate::identity::Subject;
@@ -107,12 +109,18 @@ pub trait TokenStore: Send + Sync {
     /// The refresh errors of [`AuthError`], [`AuthError::WrongDevice`], [`AuthError::StoreUnavailable`].
     async fn rotate(&self, rotation: Rotation, now: Timestamp) -> Result<Rotated, AuthError>;
 
-    /// Revokes an access token and those of its family until the moment given, and ends the family. The caller
+    /// Revokes an access token of this user and those of its family until the moment given, and ends the family. The caller
     /// chooses a moment at which all of them are dead.
     ///
     /// # Errors
     /// [`AuthError::StoreUnavailable`], also where it is revoked now but might not be after a restart.
-    async fn revoke(&self, token: &TokenRef, until: Timestamp, now: Timestamp) -> Result<(), AuthError>;
+    async fn revoke(
+        &self,
+        user_id: &UserId,
+        token: &TokenRef,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), AuthError>;
 
     /// Whether an access token or its family is revoked, right now.
     ///

@@ -55,6 +55,13 @@ pub mod mychat {
             include!("proto/generated/mychat.backend.v1.rs");
         }
     }
+    /// What nodes of a cluster say to each other.
+    pub mod cluster {
+        /// Version 1.
+        pub mod v1 {
+            include!("proto/generated/mychat.cluster.v1.rs");
+        }
+    }
     /// What the gateway offers to business services.
     pub mod gateway {
         /// Version 1.
@@ -65,6 +72,7 @@ pub mod mychat {
 }
 
 pub use mychat::backend::v1 as backend;
+pub use mychat::cluster::v1 as cluster;
 pub use mychat::gateway::v1 as gateway;
 
 /// All contracts as an encoded `google.protobuf.FileDescriptorSet`, for gRPC server reflection.

@@ -13,6 +13,8 @@ mod catch_up;
 mod dedup;
 mod flight;
 mod flush;
+mod inbound;
+mod locate;
 pub mod order;
 mod outbox;
 pub(crate) mod pending;
@@ -26,17 +28,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use gateway_codec::proto::cluster::Answer;
 use gateway_codec::{PushBody, SessionId, Timestamp};
 use gateway_config::Delivery as Settings;
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::catch_up::Retry;
 use self::dedup::Dedup;
+pub use self::inbound::Inbound;
+use self::inbound::Orphans;
+use self::locate::{Blind, Locate};
 use self::order::{BroadcastReport, PushOrder, Pushed, Report};
 use self::outbox::Outbox;
+use crate::cluster::{Cluster, Origin};
 use crate::metrics::DeliveryMetrics;
 use crate::registry::{Live, Registry};
 use crate::sharded::Sharded;
@@ -64,6 +71,11 @@ struct Core {
     recording_calls: Semaphore,
     asking_calls: Semaphore,
     retries: Mutex<VecDeque<Retry>>,
+    /// Where there are other nodes, with what is kept for them and what waits for the store to say who is where.
+    cluster: Option<Arc<Cluster>>,
+    locating: Option<mpsc::Sender<Locate>>,
+    orphans: Mutex<Vec<Orphans>>,
+    blind: Mutex<Blind>,
     metrics: DeliveryMetrics,
     closing: AtomicBool,
     stop: CancellationToken,
@@ -80,17 +92,35 @@ impl Delivery {
         settings: Settings,
         runtime: Handle,
     ) -> Self {
+        Self::among(registry, sink, settings, runtime, None)
+    }
+
+    /// As [`new`](Self::new), one node of several where there is a `cluster`.
+    #[must_use]
+    pub fn among(
+        registry: Arc<Registry>,
+        sink: Arc<dyn OfflineSink>,
+        settings: Settings,
+        runtime: Handle,
+        cluster: Option<Arc<Cluster>>,
+    ) -> Self {
+        let (locating, waiting) = mpsc::channel(locate::WAITING);
+        let locating = cluster.is_some().then_some(locating);
         let core = Arc::new(Core {
             dedup: Dedup::new(settings.dedup_window, settings.dedup_entries),
             registry,
             sink,
-            settings,
             busy: Sharded::new(HashMap::new),
             broadcasts: Mutex::default(),
             outbox: Outbox::new(),
             recording_calls: Semaphore::new(RECORDING_CALLS),
             asking_calls: Semaphore::new(ASKING_CALLS),
             retries: Mutex::default(),
+            cluster,
+            locating,
+            orphans: Mutex::default(),
+            blind: Mutex::default(),
+            settings,
             metrics: DeliveryMetrics::new(),
             closing: AtomicBool::new(false),
             stop: CancellationToken::new(),
@@ -101,7 +131,27 @@ impl Delivery {
             ticker::run(Arc::downgrade(&core), core.stop.clone()),
             &core.runtime,
         );
+        if core.cluster.is_some() {
+            let locate = locate::run(core.clone(), waiting, core.stop.clone());
+            core.tasks.spawn_on(locate, &core.runtime);
+        }
         Self { core }
+    }
+
+    /// A stream from another node has come: what it says goes into the first, the answers are the second's.
+    #[must_use]
+    pub fn inbound(&self, origin: Origin) -> (Inbound, mpsc::Receiver<Answer>) {
+        Inbound::new(self.core.clone(), origin)
+    }
+
+    /// Something may be in the box that this session was not told of.
+    pub(crate) fn look_in_box(&self, live: &Arc<Live>, now: Timestamp) {
+        self.core.look_in_box(live, now);
+    }
+
+    /// The nodes have been looked at: decides over what dead ones have left here.
+    pub(crate) fn judge_orphans(&self) {
+        self.core.judge_orphans();
     }
 
     /// Queues a push on every live session of its targets before it returns; what is left to do goes on in the
@@ -111,7 +161,7 @@ impl Delivery {
     }
 
     /// As [`push_now`](Self::push_now), queueing when it is called and not when the future is first polled. The report
-    /// then waits until what could not be queued is recorded, and with `wait` for final outcomes, at most so long.
+    /// then waits until it can be promised (in the box, or held by two nodes), and with `wait` for final outcomes, at most so long.
     pub fn push(
         &self,
         order: PushOrder,
@@ -122,7 +172,7 @@ impl Delivery {
         async move {
             match wait {
                 Some(wait) => pushed.settled(wait).await,
-                None => pushed.recorded().await,
+                None => pushed.accepted().await,
             }
         }
     }

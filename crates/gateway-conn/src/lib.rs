@@ -13,6 +13,7 @@
 #![warn(missing_docs)]
 
 mod by_user;
+pub mod cluster;
 pub mod delivery;
 pub mod error;
 pub mod link;
@@ -26,8 +27,11 @@ pub mod store;
 #[cfg(test)]
 mod testing;
 
-pub use delivery::Delivery;
+pub use cluster::{
+    Cluster, ClusterEvents, ClusterSettings, Hints, Member, NodeLoad, Origin, PeerTransport, Unfit,
+};
 pub use delivery::order::{BroadcastReport, DeviceOutcome, Outcome, PushOrder, Pushed, Report, Target};
+pub use delivery::{Delivery, Inbound};
 pub use error::{BindError, OfflineError, PolicyError, StoreError};
 pub use gateway_config::Delivery as DeliverySettings;
 pub use link::{LinkError, SessionLink};
@@ -36,7 +40,8 @@ pub use policy::PolicyTable;
 pub use record::{KickKind, NewSession, Selector, SessionRecord};
 pub use registry::{Live, Registry, Stats};
 pub use store::embedded::{EmbeddedSessionStore, EmbeddedSettings};
-pub use store::{BindAttempt, OnlineUser, Page, SessionStore, Standing};
+pub use store::redis::{RedisSessionStore, RedisSettings};
+pub use store::{BindAttempt, OnlineUser, Page, Renewal, SessionStore, Standing};
 
 #[cfg(any(test, feature = "test-util"))]
 pub use link::MockSessionLink;

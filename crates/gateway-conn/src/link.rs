@@ -43,6 +43,10 @@ pub trait SessionLink: Send + Sync + 'static {
     /// Ends the connection: what is queued goes first, then the close code. The first call wins.
     fn close(&self, code: CloseCode, reason: &str);
 
+    /// Sends the client to another node: no further command is begun, and once those under way are answered the
+    /// connection is closed with 1012. So a command that has no answer by then was not carried out.
+    fn drain(&self, reason: &str);
+
     /// Whether this client acknowledges pushes. It may become true during the life of a session, never false again.
     fn acknowledges(&self) -> bool;
 }

@@ -77,6 +77,12 @@ pub(crate) struct DeliveryMetrics {
     pub(crate) catch_up_dropped: Counter,
     pub(crate) broadcast_queued: Counter,
     pub(crate) broadcast_slow: Counter,
+    pub(crate) broadcast_missed: Counter,
+    pub(crate) peer_deliveries: Counter,
+    pub(crate) adopted: Counter,
+    pub(crate) unwitnessed: Counter,
+    pub(crate) blind: Counter,
+    pub(crate) looks_dropped: Counter,
 }
 
 impl DeliveryMetrics {
@@ -103,6 +109,12 @@ impl DeliveryMetrics {
             catch_up_dropped: catch_up("queue_full"),
             broadcast_queued: broadcast("queued"),
             broadcast_slow: broadcast("slow"),
+            broadcast_missed: counter!("gateway_broadcast_nodes_missed_total"),
+            peer_deliveries: counter!("gateway_peer_deliveries_total"),
+            adopted: counter!("gateway_pushes_adopted_total"),
+            unwitnessed: counter!("gateway_pushes_unwitnessed_total"),
+            blind: counter!("gateway_pushes_not_located_total"),
+            looks_dropped: counter!("gateway_box_hints_dropped_total"),
         }
     }
 

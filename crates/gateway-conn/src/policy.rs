@@ -51,6 +51,46 @@ pub fn decide(
     Decision::Displace(displaced)
 }
 
+/// What a policy says to a session that the store had lost and that is to be written again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rewrite {
+    /// It may stay; the older sessions at these places of the list have to go.
+    Displace(Vec<usize>),
+    /// Newer sessions have taken its place.
+    Displaced,
+}
+
+/// Decides over `record`, which bears its own epoch and whose device has no newer session, given all sessions of its
+/// user. In whatever order lost sessions come back, the newest that the policy admits remain; a platform that would
+/// refuse a second login has no say here, because both logins were let in.
+#[must_use]
+pub fn judge_rewrite(
+    policy: &DevicePolicy,
+    sessions: &[Arc<SessionRecord>],
+    record: &SessionRecord,
+) -> Rewrite {
+    let (same, mut others): (Vec<usize>, Vec<usize>) = (0..sessions.len())
+        .filter(|index| sessions[*index].platform == record.platform)
+        .partition(|index| sessions[*index].device_id == record.device_id);
+    let places = match (policy.allow_multiple_devices, policy.kick_existing_on_login) {
+        (true, false) => policy
+            .max_devices
+            .map_or(usize::MAX, |max| usize::try_from(max.get()).unwrap_or(usize::MAX)),
+        _ => 1,
+    };
+    others.sort_by_key(|index| sessions[*index].epoch);
+    let older = others.partition_point(|index| sessions[*index].epoch < record.epoch);
+    if others.len() - older >= places {
+        return Rewrite::Displaced;
+    }
+    let too_many = (others.len() + 1).saturating_sub(places);
+    Rewrite::Displace(
+        same.into_iter()
+            .chain(others.into_iter().take(too_many))
+            .collect(),
+    )
+}
+
 /// The policies of all platforms, swapped whole. Looking a platform up also gives the one copy of its name, so that a
 /// million sessions share it.
 #[derive(Debug, Default)]

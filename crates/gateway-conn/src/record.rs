@@ -112,4 +112,11 @@ impl KickKind {
             Self::LoggedOut => "logged_out",
         }
     }
+
+    /// Reads what [`text`](Self::text) says.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
+        let all = [Self::Kicked, Self::Replaced, Self::Revoked, Self::LoggedOut];
+        all.into_iter().find(|kind| kind.text() == text)
+    }
 }

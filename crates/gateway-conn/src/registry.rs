@@ -8,7 +8,7 @@
 mod directory;
 mod live;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use gateway_codec::{NodeId, Notice, Platform, SessionId, Timestamp, UserId};
@@ -16,8 +16,9 @@ use gateway_config::{DevicePolicy, Platforms};
 
 use self::directory::Directory;
 pub use self::live::Live;
+use crate::cluster::Hints;
 use crate::metrics::RegistryMetrics;
-use crate::store::{BindAttempt, Page, SessionStore, Standing};
+use crate::store::{BindAttempt, Page, Renewal, SessionStore, Standing};
 use crate::{
     BindError, KickKind, NewSession, PolicyError, PolicyTable, Selector, SessionLink, SessionRecord,
     StoreError,
@@ -25,6 +26,9 @@ use crate::{
 
 /// What a displaced client is shown.
 const REPLACED: &str = "replaced by a newer login";
+
+/// Sessions compared with the store in one step.
+const RENEWED_AT_ONCE: usize = 128;
 
 /// Counts of this node's bound sessions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,10 +47,27 @@ pub struct Registry {
     node: NodeId,
     policies: RwLock<Arc<PolicyTable>>,
     directory: Directory,
+    /// Where there are other nodes.
+    hints: Option<Hints>,
     metrics: RegistryMetrics,
 }
 
 impl Registry {
+    /// As [`new`](Self::new), one node of several: sessions of others that are ended here are ended there at once.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_hints(
+        store: Arc<dyn SessionStore>,
+        node: NodeId,
+        platforms: &Platforms,
+        hints: Hints,
+    ) -> Result<Self, PolicyError> {
+        let mut registry = Self::new(store, node, platforms)?;
+        registry.hints = Some(hints);
+        Ok(registry)
+    }
+
     /// A registry without sessions.
     ///
     /// # Errors
@@ -61,6 +82,7 @@ impl Registry {
             node,
             policies: RwLock::new(Arc::new(PolicyTable::new(platforms)?)),
             directory: Directory::new(),
+            hints: None,
             metrics: RegistryMetrics::new(),
         })
     }
@@ -105,26 +127,22 @@ impl Registry {
         let Some(binding) = self.directory.begin(session.session_id) else {
             return Err(BindError::AlreadyBound);
         };
-        let (record, displaced) = match self.store.bind(session, &self.node, policy, now).await? {
-            BindAttempt::Bound { record, displaced } => (record, displaced),
-            BindAttempt::Refused => return Err(BindError::Refused),
+        let attempt = self.store.bind(session.clone(), &self.node, policy, now).await;
+        let (record, mut displaced) = match attempt {
+            Ok(BindAttempt::Bound { record, displaced }) => (record, displaced),
+            Ok(BindAttempt::Refused) => return Err(BindError::Refused),
+            Err(error) => {
+                // It may be bound for all we know. What this leaves, if the store is away for longer, runs out.
+                let _ = self.store.abandon(&session, now).await;
+                return Err(error.into());
+            }
         };
         // An earlier bind of this very session, given up half way, is replaced without a word.
-        for old in displaced.iter().filter(|old| old.session_id != record.session_id) {
-            self.end(old.session_id, KickKind::Replaced, REPLACED, now);
-        }
+        displaced.retain(|old| old.session_id != record.session_id);
+        self.end_all(&displaced, KickKind::Replaced, REPLACED, now);
         let live = Arc::new(Live::new(record.clone(), link));
         if let Err(kind) = binding.finish(live.clone()) {
-            tell_and_close(
-                &*live.link,
-                kind,
-                if kind == KickKind::Replaced {
-                    REPLACED
-                } else {
-                    kind.text()
-                },
-                now,
-            );
+            tell_and_close(&*live.link, kind, reason(kind), now);
             self.metrics.ended(kind);
             return Err(BindError::Displaced(kind));
         }
@@ -177,14 +195,83 @@ impl Registry {
     ) -> Result<usize, StoreError> {
         let kicked = self.store.kick(user, selector, kind, now).await?;
         let reason = if reason.is_empty() { kind.text() } else { reason };
-        for record in &kicked {
-            self.end(record.session_id, kind, reason, now);
-        }
+        self.end_all(&kicked, kind, reason, now);
         Ok(kicked.len())
     }
 
+    /// Ends sessions that the store has taken out, each on its node.
+    fn end_all(&self, records: &[Arc<SessionRecord>], kind: KickKind, reason: &str, now: Timestamp) {
+        let mut elsewhere: HashMap<&NodeId, Vec<SessionId>> = HashMap::new();
+        for record in records {
+            if record.node == self.node {
+                self.end(record.session_id, kind, reason, now);
+            } else {
+                elsewhere.entry(&record.node).or_default().push(record.session_id);
+            }
+        }
+        if let Some(hints) = &self.hints {
+            for (node, sessions) in elsewhere {
+                hints.ended(node, sessions, kind, reason);
+            }
+        }
+    }
+
+    /// Compares every session of this node with the store: those that somebody ended are closed, those that it has lost
+    /// are written again and returned.
+    ///
+    /// # Errors
+    /// [`StoreError`]; some may have been compared.
+    pub(crate) async fn renew(&self, now: Timestamp) -> Result<Vec<Arc<Live>>, StoreError> {
+        let mut rewritten = Vec::new();
+        for part in 0..Directory::PARTS {
+            let live = self.directory.part(part);
+            for some in live.chunks(RENEWED_AT_ONCE) {
+                let policies = self.policies();
+                let asked: Vec<_> = some
+                    .iter()
+                    .filter_map(|live| {
+                        let (_, policy) = policies.get(&live.record.platform)?;
+                        Some((live.record.clone(), policy.clone()))
+                    })
+                    .collect();
+                let renewals = self.store.renew(&asked, now).await?;
+                for ((record, _), renewal) in asked.iter().zip(renewals) {
+                    match renewal {
+                        Renewal::Current => {}
+                        Renewal::Displaced(kind) => self.end(record.session_id, kind, reason(kind), now),
+                        Renewal::Rewritten { displaced } => {
+                            self.end_all(&displaced, KickKind::Replaced, REPLACED, now);
+                            match self.directory.get(record.session_id) {
+                                Some(live) => rewritten.push(live),
+                                // It was unbound meanwhile, and must not stay.
+                                None => drop(self.store.remove(record, now).await?),
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        Ok(rewritten)
+    }
+
+    /// Takes out some of the sessions of a dead node; returns how many, 0 when there are no more.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn reap(&self, node: &NodeId, now: Timestamp) -> Result<usize, StoreError> {
+        Ok(self.store.reap(node, now).await?.len())
+    }
+
+    /// The sessions of many users, as the store knows them, in their order.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub(crate) async fn locate(&self, users: &[UserId]) -> Result<Vec<Vec<Arc<SessionRecord>>>, StoreError> {
+        self.store.locate(users).await
+    }
+
     /// Ends a session of this node; one that is being bound is marked and ends itself.
-    fn end(&self, session: SessionId, kind: KickKind, reason: &str, now: Timestamp) {
+    pub(crate) fn end(&self, session: SessionId, kind: KickKind, reason: &str, now: Timestamp) {
         if let Some(live) = self.directory.end(session, kind) {
             self.metrics.live.decrement(1);
             self.metrics.ended(kind);
@@ -270,6 +357,14 @@ impl Registry {
         self.directory.of_user(user)
     }
 
+    /// Every bound session of this node, in no order.
+    #[must_use]
+    pub fn all_live(&self) -> Vec<Arc<Live>> {
+        (0..Directory::PARTS)
+            .flat_map(|part| self.directory.part(part))
+            .collect()
+    }
+
     /// Looks at every bound session of this node, one part of them after another, others running in between.
     pub(crate) async fn each_live(&self, mut look: impl FnMut(&Arc<Live>)) {
         for part in 0..Directory::PARTS {
@@ -285,6 +380,14 @@ impl Registry {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+}
+
+/// What a client is shown where nobody gave a reason.
+fn reason(kind: KickKind) -> &'static str {
+    match kind {
+        KickKind::Replaced => REPLACED,
+        other => other.text(),
     }
 }
 

@@ -5,6 +5,7 @@
 //! what it displaced is the registry's work. `tests/store_rules.rs` holds the rules as one test body for all stores.
 
 pub mod embedded;
+pub mod redis;
 
 use std::sync::Arc;
 
@@ -42,6 +43,21 @@ pub enum Standing {
     Unknown,
 }
 
+/// What came of renewing a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Renewal {
+    /// It is the one for its device, and will be for some time again.
+    Current,
+    /// The store had neither it nor a trace of its end, and has it again, under its own epoch. What was pushed to its
+    /// user meanwhile may have gone elsewhere.
+    Rewritten {
+        /// Older sessions that the policy does not admit beside it.
+        displaced: Vec<Arc<SessionRecord>>,
+    },
+    /// Somebody ended it: a tombstone, or newer sessions that the policy does not admit it beside.
+    Displaced(KickKind),
+}
+
 /// One user on the list of those online.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OnlineUser {
@@ -77,6 +93,13 @@ pub trait SessionStore: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<BindAttempt, StoreError>;
 
+    /// Takes out what a bind may have left whose answer was lost. Its session id is of that one bind, so nothing else
+    /// can be meant; whom it displaced stays displaced.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn abandon(&self, session: &NewSession, now: Timestamp) -> Result<(), StoreError>;
+
     /// Takes a session out if it is still there with this id and epoch; says whether it was.
     ///
     /// # Errors
@@ -101,6 +124,30 @@ pub trait SessionStore: Send + Sync + 'static {
     /// [`StoreError::Unavailable`].
     async fn sessions(&self, user: &UserId) -> Result<Vec<Arc<SessionRecord>>, StoreError>;
 
+    /// As [`sessions`](Self::sessions) for many users in one step, in their order. At most some hundred.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], for all of them.
+    async fn locate(&self, users: &[UserId]) -> Result<Vec<Vec<Arc<SessionRecord>>>, StoreError>;
+
+    /// Has the store keep these sessions for another while, and writes again what it has lost. Each is judged by the
+    /// policy beside it; in their order. At most some hundred.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], for all of them; some may be renewed nevertheless.
+    async fn renew(
+        &self,
+        sessions: &[(Arc<SessionRecord>, Arc<DevicePolicy>)],
+        now: Timestamp,
+    ) -> Result<Vec<Renewal>, StoreError>;
+
+    /// Takes out sessions of a node that is dead, without tombstones, and returns them; some hundred at a time, none
+    /// when all are gone. Calls of several nodes at once give each session to one of them.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn reap(&self, node: &NodeId, now: Timestamp) -> Result<Vec<Arc<SessionRecord>>, StoreError>;
+
     /// How a session stands.
     ///
     /// # Errors
@@ -118,4 +165,23 @@ pub trait SessionStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn health(&self) -> Result<(), StoreError>;
+}
+
+/// The last user of a page, in hex: opaque, and safe in a query whatever the id holds.
+pub(crate) fn write_cursor(user: &UserId) -> String {
+    user.as_ref().bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(crate) fn read_cursor(cursor: &str) -> Result<UserId, StoreError> {
+    let digit = |byte: u8| (byte as char).to_digit(16).ok_or(StoreError::BadCursor);
+    let bytes = cursor
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| match pair {
+            [high, low] => Ok((digit(*high)? * 16 + digit(*low)?) as u8),
+            _ => Err(StoreError::BadCursor),
+        })
+        .collect::<Result<Vec<u8>, _>>()?;
+    let text = String::from_utf8(bytes).map_err(|_| StoreError::BadCursor)?;
+    UserId::parse(&text).map_err(|_| StoreError::BadCursor)
 }

@@ -102,6 +102,9 @@ impl Link {
 }
 
 impl SessionLink for Link {
+    fn drain(&self, reason: &str) {
+        self.close(CloseCode::Restart, reason);
+    }
     fn push(&self, push: &EncodedPush) -> Result<u64, LinkError> {
         let mut pushed = lock(&self.pushed);
         let room = self.room.load(Ordering::Relaxed);

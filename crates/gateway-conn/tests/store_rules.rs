@@ -13,13 +13,21 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use gateway_codec::{DeviceId, NodeId, Platform, SessionId, Timestamp, UserId};
 use gateway_config::DevicePolicy;
 use gateway_conn::{
-    BindAttempt, EmbeddedSessionStore, KickKind, NewSession, Selector, SessionRecord, SessionStore, Standing,
+    BindAttempt, EmbeddedSessionStore, KickKind, NewSession, RedisSessionStore, RedisSettings, Renewal,
+    Selector, SessionRecord, SessionStore, Standing,
 };
+use gateway_redis::testing::RedisServer;
+use gateway_redis::{Command, Redis};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use tokio::runtime::Handle;
 
 const PLATFORMS: [&str; 4] = ["several", "kicking", "strict", "unbound"];
 
@@ -43,7 +51,10 @@ enum Step {
     Bind {
         device: u8,
         platform: usize,
+        node: usize,
         clock: u64,
+        /// The store has bound it and its answer was lost.
+        lost: bool,
     },
     /// Closes the n-th session ever bound, whatever became of it.
     Close(usize),
@@ -51,15 +62,27 @@ enum Step {
         device: Option<u8>,
         platform: Option<usize>,
     },
+    /// A node dies and the other one takes its sessions out.
+    Death(usize),
+    /// A node that was thought dead, or any other, renews what it believes to hold.
+    Renewal(usize),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let bind = (
+        0..4_u8,
+        0..PLATFORMS.len(),
+        0..2_usize,
+        0..5_000_u64,
+        prop::bool::weighted(0.1),
+    );
     let step = prop_oneof![
-        4 => (0..4_u8, 0..PLATFORMS.len(), 0..5_000_u64)
-            .prop_map(|(device, platform, clock)| Step::Bind { device, platform, clock }),
-        3 => (0..24_usize).prop_map(Step::Close),
-        1 => (prop::option::of(0..4_u8), prop::option::of(0..PLATFORMS.len()))
+        8 => bind.prop_map(|(device, platform, node, clock, lost)| Step::Bind { device, platform, node, clock, lost }),
+        5 => (0..24_usize).prop_map(Step::Close),
+        2 => (prop::option::of(0..4_u8), prop::option::of(0..PLATFORMS.len()))
             .prop_map(|(device, platform)| Step::Kick { device, platform }),
+        1 => (0..2_usize).prop_map(Step::Death),
+        2 => (0..2_usize).prop_map(Step::Renewal),
     ];
     prop::collection::vec(step, 1..24)
 }
@@ -72,49 +95,123 @@ fn platform_id(platform: usize) -> Platform {
     Platform::parse(PLATFORMS[platform]).unwrap()
 }
 
-/// What ought to be there: per platform and device the place of its session among all ever bound.
-type Model = BTreeMap<(usize, u8), usize>;
-
-/// Applies a login to the model: who goes, or `None` if it is refused.
-fn expect_bind(model: &mut Model, device: u8, platform: usize, place: usize) -> Option<Vec<usize>> {
-    let policy = policy(platform);
-    let mut gone: Vec<usize> = model.remove(&(platform, device)).into_iter().collect();
-    let mut others: Vec<_> = model
-        .iter()
-        .filter(|((on, _), _)| *on == platform)
-        .map(|(key, place)| (*place, *key))
-        .collect();
-    others.sort_unstable();
-    if !policy.allow_multiple_devices && !policy.kick_existing_on_login && !others.is_empty() {
-        if let Some(same) = gone.pop() {
-            model.insert((platform, device), same);
-        }
-        return None;
-    }
-    let keep = match (policy.allow_multiple_devices, policy.max_devices) {
-        (false, _) => 0,
-        (true, None) => usize::MAX,
-        (true, Some(max)) => max.get() as usize - 1,
-    };
-    for (place, key) in others.iter().take(others.len().saturating_sub(keep)) {
-        model.remove(key);
-        gone.push(*place);
-    }
-    model.insert((platform, device), place);
-    gone.sort_unstable();
-    Some(gone)
+/// A session ever bound.
+struct Known {
+    /// `None`: the answer to its bind was lost.
+    record: Option<Arc<SessionRecord>>,
+    new: NewSession,
+    device: (usize, u8),
+    node: usize,
+    /// Its node has taken it out itself and will not renew it.
+    closed: bool,
 }
 
-/// The body. `user` must be new to the store.
-async fn newest_devices_survive(store: &dyn SessionStore, user: UserId, steps: &[Step]) {
-    let node = NodeId::parse("n1").unwrap();
-    let mut all: Vec<Arc<SessionRecord>> = Vec::new();
-    let mut model = Model::new();
+/// What ought to be there. Sessions are known by their place among all ever bound, which is the order of their epochs.
+#[derive(Default)]
+struct Model {
+    /// By platform and device.
+    held: BTreeMap<(usize, u8), usize>,
+    /// The highest place that has a tombstone.
+    graves: BTreeMap<(usize, u8), usize>,
+}
+
+impl Model {
+    fn lay(&mut self, device: (usize, u8), place: usize) {
+        self.held.remove(&device);
+        let grave = self.graves.entry(device).or_default();
+        *grave = place.max(*grave);
+    }
+
+    /// Other devices on the platform, oldest first.
+    fn others(&self, (platform, device): (usize, u8)) -> Vec<(usize, (usize, u8))> {
+        let beside = |(key, _): &(&(usize, u8), _)| key.0 == platform && key.1 != device;
+        let mut others: Vec<_> = self
+            .held
+            .iter()
+            .filter(beside)
+            .map(|(key, place)| (*place, *key))
+            .collect();
+        others.sort_unstable();
+        others
+    }
+
+    /// A login: who goes, or `None` if it is refused.
+    fn bind(&mut self, device: (usize, u8), place: usize) -> Option<Vec<usize>> {
+        let policy = policy(device.0);
+        let others = self.others(device);
+        if !policy.allow_multiple_devices && !policy.kick_existing_on_login && !others.is_empty() {
+            return None;
+        }
+        let mut gone = Vec::new();
+        if let Some(same) = self.held.get(&device).copied() {
+            self.lay(device, same);
+            gone.push(same);
+        }
+        let keep = places(device.0) - 1;
+        for (old, key) in others.iter().take(others.len().saturating_sub(keep)) {
+            self.lay(*key, *old);
+            gone.push(*old);
+        }
+        self.held.insert(device, place);
+        gone.sort_unstable();
+        Some(gone)
+    }
+
+    /// A renewal: whether the session lives.
+    fn renew(&mut self, device: (usize, u8), place: usize) -> bool {
+        match self.held.get(&device) {
+            Some(held) if *held == place => return true,
+            Some(held) if *held > place => return false,
+            _ => {}
+        }
+        if self.graves.get(&device).is_some_and(|grave| *grave >= place) {
+            return false;
+        }
+        let others = self.others(device);
+        let newer = others.iter().filter(|(other, _)| *other > place).count();
+        if newer >= places(device.0) {
+            return false;
+        }
+        for (old, key) in others
+            .iter()
+            .take((others.len() + 1).saturating_sub(places(device.0)))
+        {
+            self.lay(*key, *old);
+        }
+        if let Some(older) = self.held.get(&device).copied() {
+            self.lay(device, older);
+        }
+        self.held.insert(device, place);
+        true
+    }
+}
+
+/// Devices that a platform admits at once.
+fn places(platform: usize) -> usize {
+    let policy = policy(platform);
+    match (policy.allow_multiple_devices, policy.max_devices) {
+        (false, _) => 1,
+        (true, None) => usize::MAX,
+        (true, Some(max)) => max.get() as usize,
+    }
+}
+
+/// The body. `user` must be new to the store, and so must the names of the `nodes`; `indexed` returns when the store has
+/// written what it writes a little later.
+async fn newest_devices_survive<'a, S: SessionStore>(
+    store: &'a S,
+    indexed: impl Fn() -> BoxFuture<'a, ()>,
+    user: UserId,
+    nodes: [NodeId; 2],
+    steps: &[Step],
+) {
+    let mut all: Vec<Known> = Vec::new();
+    let mut model = Model::default();
     let mut highest = 0;
     let mut now = Timestamp::default();
-    let place_of = |all: &[Arc<SessionRecord>], record: &SessionRecord| {
+    let place_of = |all: &[Known], record: &SessionRecord| {
         all.iter()
-            .position(|held| held.session_id == record.session_id)
+            .position(|known| known.new.session_id == record.session_id)
             .expect("a session of this script")
     };
     for step in steps {
@@ -122,19 +219,31 @@ async fn newest_devices_survive(store: &dyn SessionStore, user: UserId, steps: &
             Step::Bind {
                 device,
                 platform,
+                node,
                 clock,
+                lost,
             } => {
                 now = Timestamp::from_millis(*clock);
+                let mut id = (all.len() as u128 + 1).to_be_bytes();
+                id[..8].copy_from_slice(&hash(&user).to_be_bytes());
                 let new = NewSession {
-                    session_id: SessionId::from_random((all.len() as u128 + 1).to_be_bytes()),
+                    session_id: SessionId::from_random(id),
                     user_id: user.clone(),
                     device_id: device_id(*device),
                     platform: platform_id(*platform),
                     address: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 };
-                let expected = expect_bind(&mut model, *device, *platform, all.len());
-                match store.bind(new, &node, &policy(*platform), now).await.unwrap() {
-                    BindAttempt::Refused => assert_eq!(expected, None),
+                let device = (*platform, *device);
+                let expected = model.bind(device, all.len());
+                let attempt = store
+                    .bind(new.clone(), &nodes[*node], &policy(*platform), now)
+                    .await
+                    .unwrap();
+                let record = match attempt {
+                    BindAttempt::Refused => {
+                        assert_eq!(expected, None);
+                        continue;
+                    }
                     BindAttempt::Bound { record, displaced } => {
                         assert!(record.epoch > highest, "epochs grow");
                         assert!(record.epoch >= now.as_millis(), "and are never below the clock");
@@ -142,15 +251,28 @@ async fn newest_devices_survive(store: &dyn SessionStore, user: UserId, steps: &
                         let mut gone: Vec<_> = displaced.iter().map(|old| place_of(&all, old)).collect();
                         gone.sort_unstable();
                         assert_eq!(expected, Some(gone));
-                        all.push(record);
+                        (!lost).then_some(record)
                     }
-                }
+                };
+                all.push(Known {
+                    record,
+                    new,
+                    device,
+                    node: *node,
+                    closed: false,
+                });
             }
             Step::Close(place) => {
-                let Some(record) = all.get(*place) else { continue };
-                let was_there = model.values().any(|held| held == place);
-                model.retain(|_, held| held != place);
-                assert_eq!(store.remove(record, now).await.unwrap(), was_there);
+                let Some(known) = all.get_mut(*place) else {
+                    continue;
+                };
+                let was_there = model.held.values().any(|held| held == place);
+                model.held.retain(|_, held| held != place);
+                known.closed = true;
+                match &known.record {
+                    Some(record) => assert_eq!(store.remove(record, now).await.unwrap(), was_there),
+                    None => store.abandon(&known.new, now).await.unwrap(),
+                }
             }
             Step::Kick { device, platform } => {
                 let selector = Selector {
@@ -158,15 +280,49 @@ async fn newest_devices_survive(store: &dyn SessionStore, user: UserId, steps: &
                     platform: platform.map(platform_id),
                 };
                 let kicked = store.kick(&user, &selector, KickKind::Kicked, now).await.unwrap();
-                let before = model.len();
-                model.retain(|(on, held), _| {
-                    device.is_some_and(|device| device != *held)
-                        || platform.is_some_and(|platform| platform != *on)
-                });
-                assert_eq!(kicked.len(), before - model.len());
+                let meant = |(on, held): &(usize, u8)| {
+                    device.is_none_or(|device| device == *held)
+                        && platform.is_none_or(|platform| platform == *on)
+                };
+                let gone: Vec<_> = model
+                    .held
+                    .iter()
+                    .filter(|(key, _)| meant(key))
+                    .map(|(key, place)| (*key, *place))
+                    .collect();
+                assert_eq!(kicked.len(), gone.len());
+                for (key, place) in gone {
+                    model.lay(key, place);
+                }
                 for record in kicked {
                     let standing = store.standing(&record, now).await.unwrap();
                     assert_eq!(standing, Standing::Displaced(KickKind::Kicked));
+                }
+            }
+            Step::Death(node) => {
+                indexed().await;
+                while !store.reap(&nodes[*node], now).await.unwrap().is_empty() {}
+                model.held.retain(|_, place| all[*place].node != *node);
+            }
+            Step::Renewal(node) => {
+                let places: Vec<_> = (0..all.len())
+                    .filter(|place| {
+                        all[*place].node == *node && !all[*place].closed && all[*place].record.is_some()
+                    })
+                    .collect();
+                let sessions: Vec<_> = places
+                    .iter()
+                    .map(|place| {
+                        (
+                            all[*place].record.clone().unwrap(),
+                            Arc::new(policy(all[*place].device.0)),
+                        )
+                    })
+                    .collect();
+                let renewals = store.renew(&sessions, now).await.unwrap();
+                for (place, renewal) in places.iter().zip(renewals) {
+                    let lives = model.renew(all[*place].device, *place);
+                    assert_eq!(lives, !matches!(renewal, Renewal::Displaced(_)), "{renewal:?}");
                 }
             }
         }
@@ -174,13 +330,21 @@ async fn newest_devices_survive(store: &dyn SessionStore, user: UserId, steps: &
         assert!(held.is_sorted_by_key(|record| record.epoch));
         let mut held: Vec<_> = held.iter().map(|record| place_of(&all, record)).collect();
         held.sort_unstable();
-        let mut expected: Vec<_> = model.values().copied().collect();
+        let mut expected: Vec<_> = model.held.values().copied().collect();
         expected.sort_unstable();
         assert_eq!(held, expected);
-        for place in expected {
-            assert_eq!(store.standing(&all[place], now).await.unwrap(), Standing::Current);
+        for record in expected
+            .into_iter()
+            .filter_map(|place| all[place].record.as_ref())
+        {
+            assert_eq!(store.standing(record, now).await.unwrap(), Standing::Current);
         }
     }
+}
+
+fn hash(user: &UserId) -> u64 {
+    let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01B3);
+    user.as_str().as_bytes().iter().fold(0xCBF2_9CE4_8422_2325, fold)
 }
 
 #[test]
@@ -191,10 +355,64 @@ fn the_embedded_store_keeps_the_newest_devices_in_any_interleaving() {
         failure_persistence: None,
         ..ProptestConfig::default()
     };
+    let nodes = || ["n1", "n2"].map(|name| NodeId::parse(name).unwrap());
     proptest!(config, |(steps in steps())| {
         let store = EmbeddedSessionStore::default();
-        runtime.block_on(newest_devices_survive(&store, UserId::parse("alice").unwrap(), &steps));
+        runtime.block_on(newest_devices_survive(&store, || std::future::ready(()).boxed(), UserId::parse("alice").unwrap(), nodes(), &steps));
         prop_assert!(store.users() <= 1);
+    });
+}
+
+/// Scripts played at once against one Redis.
+const AT_ONCE: usize = 64;
+
+#[test]
+fn redis_keeps_the_newest_devices_in_any_interleaving() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let server = RedisServer::start();
+        let settings = gateway_config::Redis {
+            port: server.port(),
+            ..gateway_config::Redis::default()
+        };
+        let redis = Redis::new(&settings, Handle::current()).unwrap();
+        while redis.ping().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let life = RedisSettings {
+            session_ttl: Duration::from_secs(60),
+        };
+        let store = Arc::new(RedisSessionStore::new(redis.clone(), life, &Handle::current()));
+        let mut chance = proptest::test_runner::TestRunner::default();
+        let mut playing = tokio::task::JoinSet::new();
+        for case in 0..10_240 {
+            let steps = steps().new_tree(&mut chance).unwrap().current();
+            let (store, redis) = (store.clone(), redis.clone());
+            playing.spawn(async move {
+                let user = UserId::parse(&format!("user{case}")).unwrap();
+                let nodes = ["a", "b"].map(|name| NodeId::parse(&format!("{name}{case}")).unwrap());
+                for node in &nodes {
+                    let lease = redis.key(&format!("gateway:node:{node}"));
+                    redis.run(Command::new("SET").arg(lease).arg(1)).await.unwrap();
+                }
+                let body = newest_devices_survive(&*store, || store.indexed().boxed(), user, nodes, &steps);
+                if std::panic::AssertUnwindSafe(body).catch_unwind().await.is_err() {
+                    panic!("{steps:#?}");
+                }
+            });
+            if playing.len() >= AT_ONCE {
+                playing.join_next().await.unwrap().unwrap();
+            }
+        }
+        while let Some(done) = playing.join_next().await {
+            done.unwrap();
+        }
+        store.close().await;
+        redis.close().await;
     });
 }
 

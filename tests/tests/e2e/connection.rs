@@ -164,6 +164,6 @@ async fn stopping_closes_every_socket_and_keeps_what_was_not_taken() {
     }
     let mut last = clients.pop().unwrap();
     stack.gateway.signal("TERM").await;
-    assert_eq!(last.closed().await.0, 1001);
+    assert_eq!(last.closed().await.0, 1012, "sent away, to come back");
     assert_eq!(stack.gateway.ended().await, Some(0), "{}", stack.gateway.log());
 }

@@ -81,7 +81,8 @@ pub(super) async fn sign_in_with(
 }
 
 pub(super) async fn logout(api: &Api, call: Call) -> Result<Response<Bytes>, Fault> {
-    api.pipeline.sign_in.logout(call.identity()?).await?;
+    let (sign_in, identity) = (api.pipeline.sign_in.clone(), call.identity()?.clone());
+    to_its_end(api, async move { sign_in.logout(&identity).await }).await?;
     Ok(ok(&json!({"message": "logged out"})))
 }
 
@@ -92,13 +93,20 @@ pub(super) async fn refresh(api: &Api, call: Call) -> Result<Response<Bytes>, Fa
     } else {
         body.device_id
     };
-    let device_id = (!device_id.is_empty()).then_some(device_id.as_str());
-    let pair = api
-        .pipeline
-        .sign_in
-        .refresh(&body.refresh_token, device_id)
-        .await?;
+    let device_id = (!device_id.is_empty()).then_some(device_id);
+    let sign_in = api.pipeline.sign_in.clone();
+    let refresh = async move { sign_in.refresh(&body.refresh_token, device_id.as_deref()).await };
+    let pair = to_its_end(api, refresh).await?;
     Ok(ok(&sign_in::pair_json(&pair)))
+}
+
+/// Does what must not be left half done, also where whoever asked for it hangs up.
+async fn to_its_end<T: Send + 'static>(
+    api: &Api,
+    work: impl Future<Output = Result<T, Fault>> + Send + 'static,
+) -> Result<T, Fault> {
+    let done = api.pipeline.tasks.spawn(work).await;
+    done.unwrap_or_else(|_| Err(Fault::rule(Code::Internal, Code::Internal.text())))
 }
 
 pub(super) fn verify(call: &Call) -> Result<Response<Bytes>, Fault> {

@@ -1,7 +1,10 @@
 //! `/connections`: who is here, and sending them away.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use gateway_codec::Code;
+use gateway_conn::NodeLoad;
 use http::Response;
 use serde::Deserialize;
 use serde_json::json;
@@ -25,21 +28,40 @@ struct KickBody {
     reason: String,
 }
 
+/// Of the whole cluster: this node's figures are of now, those of others some seconds old.
 pub(super) async fn stats(api: &Api) -> Result<Response<Bytes>, Fault> {
-    let stats = api.pipeline.registry.stats();
-    let total = api.pipeline.metrics.open_connections();
-    let platforms: serde_json::Map<_, _> = stats
-        .by_platform
+    let own = api.system.own_load();
+    let mut nodes = vec![(api.system.node().to_owned(), own)];
+    if let Some(cluster) = &api.system.cluster {
+        let others = cluster.members().into_iter();
+        let others = others.filter(|(node, _)| node.as_str() != api.system.node());
+        nodes.extend(others.map(|(node, member)| (node.to_string(), member.load)));
+    }
+    let mut by_platform: BTreeMap<&str, u64> = BTreeMap::new();
+    for (platform, count) in nodes.iter().flat_map(|(_, load)| &load.by_platform) {
+        *by_platform.entry(platform).or_default() += count;
+    }
+    let sum = |of: fn(&NodeLoad) -> u64| nodes.iter().map(|(_, load)| of(load)).sum::<u64>();
+    let (total, authenticated) = (sum(|load| load.connections), sum(|load| load.sessions));
+    // Users on two nodes are counted once.
+    let users = match &api.system.cluster {
+        Some(_) => {
+            let page = api.pipeline.registry.online(None, 1).await;
+            page.map_err(|error| presence::away(&error))?.total
+        }
+        None => sum(|load| load.users),
+    };
+    let by_node: serde_json::Map<_, _> = nodes
         .iter()
-        .map(|(platform, count)| (platform.to_string(), json!(count)))
+        .map(|(node, load)| (node.clone(), json!(load.connections)))
         .collect();
     Ok(ok(&json!({
         "total": total,
-        "authenticated": stats.total,
-        "unauthenticated": total.saturating_sub(stats.total as u64),
-        "users": stats.unique_users,
-        "by_platform": platforms,
-        "by_node": {api.system.node(): total},
+        "authenticated": authenticated,
+        "unauthenticated": total.saturating_sub(authenticated),
+        "users": users,
+        "by_platform": by_platform,
+        "by_node": by_node,
     })))
 }
 

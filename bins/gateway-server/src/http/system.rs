@@ -6,7 +6,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use gateway_auth::Clock;
 use gateway_codec::Code;
-use gateway_conn::Registry;
+use gateway_conn::{Cluster, NodeLoad, Registry};
 use gateway_router::Router;
 use http::{Response, StatusCode};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -33,6 +33,8 @@ pub struct System {
     /// Where the process has installed a recorder.
     pub prometheus: Option<PrometheusHandle>,
     pub node: String,
+    /// Where there are other nodes.
+    pub cluster: Option<Arc<Cluster>>,
     pub started: Instant,
 }
 
@@ -49,6 +51,11 @@ impl System {
         &self.node
     }
 
+    /// How busy this node is, right now.
+    pub fn own_load(&self) -> NodeLoad {
+        crate::cluster::load_of(&self.registry, &self.metrics, &self.phase)
+    }
+
     pub(crate) async fn health(&self) -> Response<Bytes> {
         let phase = *self.phase.borrow();
         let store = self.registry.health().await.is_ok();
@@ -56,6 +63,10 @@ impl System {
         let state = |up: bool| if up { "healthy" } else { "unhealthy" };
         let mut components = Map::new();
         components.insert("session_store".into(), json!(state(store)));
+        let fit = self.cluster.as_ref().is_none_or(|cluster| cluster.fit().is_ok());
+        if self.cluster.is_some() {
+            components.insert("cluster".into(), json!(state(fit)));
+        }
         components.insert("websocket_server".into(), json!(state(serving)));
         components.insert("http_server".into(), json!("healthy"));
         components.insert("grpc_server".into(), json!(state(serving)));
@@ -68,7 +79,7 @@ impl System {
             );
         }
         // A back end's trouble stays its own: the gateway is degraded by it, not down.
-        let (status, word) = match (store && serving, degraded) {
+        let (status, word) = match (store && serving && fit, degraded) {
             (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
             (true, true) => (StatusCode::OK, "degraded"),
             (true, false) => (StatusCode::OK, "healthy"),
@@ -91,6 +102,9 @@ impl System {
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!("not ready: {}\n", phase.as_str()),
             );
+        }
+        if let Some(Err(unfit)) = self.cluster.as_ref().map(|cluster| cluster.fit()) {
+            return text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {unfit}\n"));
         }
         if self.registry.health().await.is_err() {
             return text(

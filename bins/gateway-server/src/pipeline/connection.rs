@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use gateway_codec::{CloseCode, Encoding, Notice};
 use gateway_net::{Accepted, Acceptor, End, Handshake, Message, Outbound, Refusal, SessionHandler};
 use http::StatusCode;
 use http::header::ORIGIN;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Pipeline;
@@ -14,16 +16,21 @@ use super::hello::Hello;
 use super::life::Due;
 use super::session::Session;
 use crate::metrics::OpenConnection;
+use crate::phase::Phase;
+
+/// When a client that was refused because the node goes down may try again: another one may answer it then.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// Admits every handshake that can be read; who it is is found out on the open socket.
 pub struct Door {
     pipeline: Arc<Pipeline>,
+    phase: watch::Receiver<Phase>,
 }
 
 impl Door {
-    /// The door to `pipeline`.
-    pub fn new(pipeline: Arc<Pipeline>) -> Self {
-        Self { pipeline }
+    /// The door to `pipeline`, shut when `phase` is past serving.
+    pub fn new(pipeline: Arc<Pipeline>, phase: watch::Receiver<Phase>) -> Self {
+        Self { pipeline, phase }
     }
 }
 
@@ -50,6 +57,12 @@ impl Acceptor for Door {
     type Handler = Connection;
 
     fn accept(&self, handshake: &Handshake) -> Result<Accepted<Connection>, Refusal> {
+        if *self.phase.borrow() > Phase::Serving {
+            return Err(
+                Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "this node is going down")
+                    .retry_after(RETRY_AFTER),
+            );
+        }
         self.check_origin(handshake)?;
         let hello = Hello::parse(handshake)?;
         let subprotocol = hello.subprotocol.map(str::to_owned);
@@ -145,11 +158,18 @@ impl Pipeline {
     /// Asks the network to wake the session for its next deadline.
     pub fn schedule(&self, session: &Session) {
         let deadline = session.state().life.next_deadline(&self.settings.life);
+        // One that is being sent elsewhere is looked at until it has gone.
+        let deadline = if session.is_draining() {
+            Some(Instant::now())
+        } else {
+            deadline
+        };
         session.wake_at(deadline);
     }
 
     /// Does what has become due in a session's life.
     fn pass_time(&self, session: &Session) {
+        session.leave_if_done();
         let due = session.state().life.due(Instant::now(), &self.settings.life);
         match due {
             None => {}

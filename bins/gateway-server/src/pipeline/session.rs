@@ -37,6 +37,8 @@ pub struct Session {
     pub in_flight: AtomicUsize,
     /// Unreadable messages in a row.
     pub unreadable: AtomicU32,
+    /// No further command is begun: the client is sent elsewhere. `State::farewell` says how.
+    draining: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -50,6 +52,8 @@ pub struct State {
     pub held: Option<Box<VecDeque<HeldMessage>>>,
     /// What the handshake said of the device; believed only of one that logs in.
     pub claimed: Option<Box<ClaimedDevice>>,
+    /// What the client is told when it is sent elsewhere.
+    pub farewell: Option<Box<str>>,
 }
 
 /// The device that a handshake named.
@@ -95,11 +99,13 @@ impl Session {
             acknowledges: AtomicBool::new(acknowledges),
             in_flight: AtomicUsize::new(0),
             unreadable: AtomicU32::new(0),
+            draining: AtomicBool::new(false),
             state: Mutex::new(State {
                 life: Life::new(now),
                 bound: None,
                 held: None,
                 claimed: None,
+                farewell: None,
             }),
         }
     }
@@ -159,6 +165,29 @@ impl Session {
     /// Closes the connection; what is queued goes out first. The first call decides the code.
     pub fn close_with(&self, code: CloseCode, reason: &str) {
         self.outbound.close(code.as_u16(), reason);
+    }
+
+    /// Whether it is being sent elsewhere.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Closes it if it is being sent elsewhere and nothing is under way. On its own worker, where nothing new can begin
+    /// in between.
+    pub fn leave_if_done(&self) {
+        if !self.is_draining() || self.in_flight.load(Ordering::Relaxed) > 0 {
+            return;
+        }
+        let farewell = {
+            let mut state = self.state();
+            if state.held.is_some() {
+                return;
+            }
+            state.farewell.take()
+        };
+        if let Some(reason) = farewell {
+            self.close_with(CloseCode::Restart, &reason);
+        }
     }
 
     /// The worker's coarse clock: see [`Outbound::coarse_now`].
@@ -234,6 +263,12 @@ impl SessionLink for Session {
 
     fn close(&self, code: CloseCode, reason: &str) {
         self.close_with(code, reason);
+    }
+
+    fn drain(&self, reason: &str) {
+        self.state().farewell = Some(reason.into());
+        self.draining.store(true, Ordering::Relaxed);
+        self.wake_at(Some(Instant::now()));
     }
 
     fn acknowledges(&self) -> bool {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use gateway_codec::Timestamp;
+use gateway_codec::{Timestamp, UserId};
 
 use super::families::{Families, Refused};
 use super::revocation_file::RevocationFile;
@@ -127,7 +127,13 @@ impl TokenStore for EmbeddedTokenStore {
         })
     }
 
-    async fn revoke(&self, token: &TokenRef, until: Timestamp, now: Timestamp) -> Result<(), AuthError> {
+    async fn revoke(
+        &self,
+        _: &UserId,
+        token: &TokenRef,
+        until: Timestamp,
+        now: Timestamp,
+    ) -> Result<(), AuthError> {
         let mut lines = vec![(token.jti.clone(), until)];
         {
             let state = &mut *self.state();

@@ -21,10 +21,10 @@ use crate::error::AuthError;
 use crate::identity::Subject;
 
 /// How long a spent token may come again while its successor is unused.
-const REPEAT_WINDOW: Duration = Duration::from_secs(30);
+pub(super) const REPEAT_WINDOW: Duration = Duration::from_secs(30);
 
 /// Families a user may have; one more login and the oldest can no longer refresh.
-const MAX_FAMILIES_PER_USER: usize = 16;
+pub(super) const MAX_FAMILIES_PER_USER: usize = 16;
 
 /// Families in all; beyond it the one that expires first can no longer refresh.
 const MAX_FAMILIES: usize = 1_000_000;

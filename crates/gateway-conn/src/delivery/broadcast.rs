@@ -1,8 +1,10 @@
-//! One push to every session of this node: queued and forgotten.
+//! One push to every session: queued and forgotten.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+use gateway_codec::proto::cluster::Broadcast;
 use gateway_codec::{EncodedPush, PushBody, Timestamp};
 use tokio::time::Instant;
 
@@ -20,7 +22,38 @@ const REMEMBERED: usize = 256;
 pub(super) type Broadcasts = VecDeque<(Instant, String, BroadcastReport)>;
 
 impl Core {
+    /// To every session of the cluster: a node that does not answer in time is missing in the report.
     pub(super) async fn broadcast(&self, body: PushBody, now: Timestamp) -> BroadcastReport {
+        let others = self
+            .cluster
+            .as_ref()
+            .map_or_else(Vec::new, |cluster| cluster.others());
+        if others.is_empty() {
+            return self.broadcast_here(body, now).await;
+        }
+        let elsewhere = others.iter().map(|link| {
+            link.spread(Broadcast {
+                id: 0,
+                push: Some(body.clone().into()),
+            })
+        });
+        let elsewhere: Vec<_> = elsewhere.collect();
+        let (mut report, elsewhere) =
+            futures_util::join!(self.broadcast_here(body.clone(), now), join_all(elsewhere));
+        for spread in elsewhere {
+            match spread {
+                Some(spread) => {
+                    report.queued += spread.queued;
+                    report.slow += spread.slow;
+                }
+                None => self.metrics.broadcast_missed.increment(1),
+            }
+        }
+        report
+    }
+
+    /// To every session of this node.
+    pub(super) async fn broadcast_here(&self, body: PushBody, now: Timestamp) -> BroadcastReport {
         if self.is_closing() {
             return BroadcastReport::default();
         }

@@ -71,6 +71,14 @@ impl Core {
         }
     }
 
+    /// Something may be in the box that this session was not told of.
+    pub(super) fn look_in_box(self: &Arc<Self>, live: &Arc<Live>, now: Timestamp) {
+        let mut lane = lock(&live.lane);
+        if lane.phase == Phase::Open {
+            self.ask_again(live, &mut lane, now, 0);
+        }
+    }
+
     /// Something was recorded: sessions that came since the pushes were made have to look.
     pub(super) fn hint(self: &Arc<Self>, user: &UserId, batch: &[(Arc<Flight>, Arc<EncodedPush>)]) {
         for live in self.registry.live_of(user) {

@@ -3,14 +3,19 @@
 //!
 //! The box is the user's and not a device's. So a push is recorded when the last device has given it up and none has
 //! taken it; a device that missed what another one took finds it in the history, not in the box.
+//!
+//! Among several nodes a flight has a part abroad: the nodes that keep it beside this one until it has ended, or the node
+//! that it came from, which is told of every ending and decides over the box.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use gateway_codec::{DeviceId, EncodedPush, Platform, SessionId, UserId};
 use tokio::sync::Notify;
 
+use super::inbound::Report;
 use super::order::{DeviceOutcome, Outcome};
 use crate::SessionRecord;
+use crate::cluster::link::Link;
 use crate::metrics::DeliveryMetrics;
 use crate::sharded::lock;
 
@@ -38,67 +43,140 @@ struct State {
     taken: bool,
     queued: bool,
     recording: Recording,
+    /// The user's sessions as far as the push was brought before them: they need no hint that something is in the box.
+    known: Vec<SessionId>,
+    abroad: Option<Box<Abroad>>,
+}
+
+/// What a flight has to do with other nodes.
+#[derive(Default)]
+struct Abroad {
+    /// The store is still being asked where the user is.
+    locating: bool,
+    /// Who keeps it beside this node, and under which id.
+    keepers: Vec<(Arc<Link>, u64)>,
+    /// Keepers that have not said yet that they do.
+    unanswered: usize,
+    /// One has.
+    kept: bool,
+    /// Where it came from another node: tells that node.
+    report: Option<Report>,
 }
 
 /// See the module.
 pub(crate) struct Flight {
     pub(crate) push_id: Arc<str>,
     pub(crate) user: UserId,
-    /// The user's sessions at the time of the push: they need no hint that something is in the box.
-    known: Box<[SessionId]>,
     state: Mutex<State>,
     changed: Notify,
 }
 
 impl Flight {
+    /// A push to these sessions, the only ones of its user.
     pub(crate) fn new(
         push_id: Arc<str>,
         user: UserId,
         push: Arc<EncodedPush>,
-        known: Box<[SessionId]>,
+        known: Vec<SessionId>,
         devices: &[&SessionRecord],
     ) -> Self {
+        let flight = Self::with(push_id, user, Some(push), None);
+        flight.bring_before(known, devices);
+        flight
+    }
+
+    /// A push whose user's sessions the store is still to name.
+    pub(crate) fn locating(push_id: Arc<str>, user: UserId, push: Arc<EncodedPush>) -> Self {
+        let abroad = Abroad {
+            locating: true,
+            ..Abroad::default()
+        };
+        Self::with(push_id, user, Some(push), Some(Box::new(abroad)))
+    }
+
+    /// A push that another node has given to sessions of this one.
+    pub(crate) fn for_peer(
+        push_id: Arc<str>,
+        user: UserId,
+        push: Arc<EncodedPush>,
+        devices: &[&SessionRecord],
+        report: Report,
+    ) -> Self {
+        let abroad = Abroad {
+            report: Some(report),
+            ..Abroad::default()
+        };
+        let flight = Self::with(push_id, user, Some(push), Some(Box::new(abroad)));
+        let known = devices.iter().map(|record| record.session_id).collect();
+        flight.bring_before(known, devices);
+        flight
+    }
+
+    /// A push that goes to the box and nowhere else.
+    pub(crate) fn to_the_box(push_id: Arc<str>, user: UserId) -> Self {
+        let flight = Self::with(push_id, user, None, None);
+        {
+            let mut state = lock(&flight.state);
+            state.open = 0;
+            state.recording = Recording::UnderWay;
+        }
+        flight
+    }
+
+    /// A push nobody tried to deliver, because the node is going down or has too many to locate.
+    pub(crate) fn failed(push_id: Arc<str>, user: UserId) -> Self {
+        let flight = Self::with(push_id, user, None, None);
+        flight.fail();
+        flight
+    }
+
+    fn with(
+        push_id: Arc<str>,
+        user: UserId,
+        push: Option<Arc<EncodedPush>>,
+        abroad: Option<Box<Abroad>>,
+    ) -> Self {
+        let state = State {
+            push,
+            slots: Vec::new(),
+            open: 1,
+            taken: false,
+            queued: false,
+            recording: Recording::NotNeeded,
+            known: Vec::new(),
+            abroad,
+        };
+        Self {
+            push_id,
+            user,
+            state: Mutex::new(state),
+            changed: Notify::new(),
+        }
+    }
+
+    /// The sessions that it is for, among those known of its user. Once, before it is handed out.
+    pub(crate) fn bring_before(&self, known: Vec<SessionId>, devices: &[&SessionRecord]) {
         let slot = |record: &&SessionRecord| Slot {
             device: record.device_id.clone(),
             platform: record.platform.clone(),
             outcome: Outcome::Queued,
             open: true,
         };
-        let slots: Vec<_> = devices.iter().map(slot).collect();
-        let state = State {
-            push: Some(push),
-            open: slots.len() + 1,
-            slots,
-            taken: false,
-            queued: false,
-            recording: Recording::NotNeeded,
-        };
-        Self {
-            push_id,
-            user,
-            known,
-            state: Mutex::new(state),
-            changed: Notify::new(),
-        }
+        let mut state = lock(&self.state);
+        state.known = known;
+        state.slots = devices.iter().map(slot).collect();
+        state.open += devices.len();
     }
 
-    /// A push nobody tried to deliver, because the node is going down.
-    pub(crate) fn failed(push_id: Arc<str>, user: UserId) -> Self {
-        let state = State {
-            push: None,
-            slots: Vec::new(),
-            open: 0,
-            taken: false,
-            queued: false,
-            recording: Recording::Failed,
-        };
-        Self {
-            push_id,
-            user,
-            known: Box::default(),
-            state: Mutex::new(state),
-            changed: Notify::new(),
-        }
+    /// Nobody will try.
+    pub(crate) fn fail(&self) {
+        let mut state = lock(&self.state);
+        state.push = None;
+        state.open = 0;
+        state.recording = Recording::Failed;
+        state.abroad = None;
+        drop(state);
+        self.changed.notify_waiters();
     }
 
     /// It is in the queue of a session, or held for one.
@@ -119,9 +197,9 @@ impl Flight {
             state.slots[slot].outcome = outcome;
             // Taken, so there is nothing to record.
             drop(state.done(metrics));
+            state.report(slot, outcome);
         }
-        drop(state);
-        self.changed.notify_waiters();
+        self.told(state);
     }
 
     /// A device that had given it up took it after all. Says whether it is in the box by now, or will be.
@@ -130,8 +208,8 @@ impl Flight {
         state.slots[slot].outcome = Outcome::Acked;
         state.taken = true;
         let in_box = matches!(state.recording, Recording::UnderWay | Recording::Kept);
-        drop(state);
-        self.changed.notify_waiters();
+        state.report_late(slot);
+        self.told(state);
         in_box
     }
 
@@ -145,9 +223,9 @@ impl Flight {
                 state.slots[slot].outcome = Outcome::Offline;
             }
             push = state.done(metrics);
+            state.report_given_up(slot);
         }
-        drop(state);
-        self.changed.notify_waiters();
+        self.told(state);
         push
     }
 
@@ -156,9 +234,11 @@ impl Flight {
     pub(crate) fn handed_out(&self, metrics: &DeliveryMetrics) -> Option<Arc<EncodedPush>> {
         let mut state = lock(&self.state);
         state.open -= 1;
+        if let Some(abroad) = &mut state.abroad {
+            abroad.locating = false;
+        }
         let push = state.done(metrics);
-        drop(state);
-        self.changed.notify_waiters();
+        self.told(state);
         push
     }
 
@@ -172,13 +252,70 @@ impl Flight {
             }
         }
         state.count(metrics);
+        self.told(state);
+    }
+
+    /// It goes to this node too, under this id.
+    pub(crate) fn given(&self, link: &Arc<Link>, id: u64) {
+        if let Some(abroad) = &mut lock(&self.state).abroad {
+            abroad.keepers.push((link.clone(), id));
+            abroad.unanswered += 1;
+        }
+    }
+
+    /// A keeper has said that it has it (`kept`), or never will.
+    pub(crate) fn answered(&self, kept: bool) {
+        let mut state = lock(&self.state);
+        if let Some(abroad) = &mut state.abroad {
+            abroad.unanswered = abroad.unanswered.saturating_sub(1);
+            abroad.kept |= kept;
+        }
+        self.told(state);
+    }
+
+    /// What became of it on these sessions is not known: should it end in the box, they have to be told.
+    pub(crate) fn no_longer_known(&self, sessions: &[SessionId]) {
+        lock(&self.state).known.retain(|known| !sessions.contains(known));
+    }
+
+    /// The node that it came from is dead: from now on it is this one's. Returns the push if it has to be recorded now.
+    #[must_use]
+    pub(crate) fn adopt(&self, push: Arc<EncodedPush>) -> Option<Arc<EncodedPush>> {
+        let mut state = lock(&self.state);
+        state.abroad = None;
+        if state.open > 0 {
+            state.push = Some(push);
+            return None;
+        }
+        if state.taken {
+            return None;
+        }
+        state.recording = Recording::UnderWay;
+        Some(push)
+    }
+
+    /// Whether any device took it.
+    pub(crate) fn was_taken(&self) -> bool {
+        lock(&self.state).taken
+    }
+
+    /// Wakes who waits; lets the keepers go once it has ended.
+    fn told(&self, mut state: MutexGuard<'_, State>) {
+        let ended = state.open == 0 && state.recording != Recording::UnderWay;
+        let keepers = match &mut state.abroad {
+            Some(abroad) if ended => std::mem::take(&mut abroad.keepers),
+            _ => Vec::new(),
+        };
         drop(state);
+        for (link, id) in keepers {
+            link.release(id);
+        }
         self.changed.notify_waiters();
     }
 
     /// Whether this session was there when the push was made.
     pub(crate) fn knows(&self, session: SessionId) -> bool {
-        self.known.contains(&session)
+        lock(&self.state).known.contains(&session)
     }
 
     pub(crate) fn was_queued(&self) -> bool {
@@ -209,8 +346,13 @@ impl Flight {
         state.slots.iter().map(outcome).collect()
     }
 
-    pub(crate) async fn not_recording(&self) {
-        self.wait(|state| state.recording != Recording::UnderWay).await;
+    /// Waits until it can be promised: in the box, ended, or kept by two nodes where there are two.
+    pub(crate) async fn secured(&self) {
+        self.wait(State::is_secured).await;
+    }
+
+    pub(crate) fn is_secured(&self) -> bool {
+        lock(&self.state).is_secured()
     }
 
     pub(crate) async fn settled(&self) {
@@ -240,11 +382,45 @@ impl State {
         was_open
     }
 
+    fn is_secured(&self) -> bool {
+        let kept = self
+            .abroad
+            .as_ref()
+            .is_none_or(|abroad| !abroad.locating && (abroad.kept || abroad.unanswered == 0));
+        self.recording != Recording::UnderWay && (self.open == 0 || kept)
+    }
+
+    fn report(&self, slot: usize, outcome: Outcome) {
+        if let Some(report) = self.abroad.as_ref().and_then(|abroad| abroad.report.as_ref()) {
+            report.taken(slot, outcome);
+        }
+    }
+
+    fn report_late(&self, slot: usize) {
+        if let Some(report) = self.abroad.as_ref().and_then(|abroad| abroad.report.as_ref()) {
+            report.taken_late(slot);
+        }
+    }
+
+    fn report_given_up(&self, slot: usize) {
+        if let Some(report) = self.abroad.as_ref().and_then(|abroad| abroad.report.as_ref()) {
+            report.given_up(slot);
+        }
+    }
+
+    fn is_a_peers(&self) -> bool {
+        self.abroad.as_ref().is_some_and(|abroad| abroad.report.is_some())
+    }
+
     fn done(&mut self, metrics: &DeliveryMetrics) -> Option<Arc<EncodedPush>> {
         if self.open > 0 {
             return None;
         }
         let push = self.push.take();
+        if self.is_a_peers() {
+            // Decided over, and counted, where it came from.
+            return None;
+        }
         if self.taken {
             self.count(metrics);
             return None;

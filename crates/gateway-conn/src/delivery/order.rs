@@ -116,13 +116,24 @@ impl Pushed {
         }
     }
 
-    /// Waits until what could not be queued is in the offline box, or has failed to get there. Bounded by the tries
-    /// and deadlines of recording.
-    pub async fn recorded(self) -> Report {
-        for flight in &self.flights {
-            flight.not_recording().await;
-        }
+    /// Whether [`accepted`](Self::accepted) has nothing to wait for.
+    #[must_use]
+    pub fn is_accepted(&self) -> bool {
+        self.flights.iter().all(|flight| flight.is_secured())
+    }
+
+    /// Waits until it can be promised: what no session takes is in the offline box or has failed to get there, the rest is
+    /// on its way and, among several nodes, held by two. Bounded by the tries and deadlines of recording and of peers.
+    pub async fn accepted(self) -> Report {
+        self.secured().await;
         self.report()
+    }
+
+    /// As [`accepted`](Self::accepted), for a caller who goes on with it.
+    pub async fn secured(&self) {
+        for flight in &self.flights {
+            flight.secured().await;
+        }
     }
 
     /// Waits for final outcomes, at most for `wait`.

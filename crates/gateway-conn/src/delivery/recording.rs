@@ -84,6 +84,8 @@ impl Core {
         }
         if said.is_ok() {
             self.hint(user, batch);
+            let flights: Vec<_> = batch.iter().map(|(flight, _)| flight).collect();
+            self.hint_elsewhere(user, &flights).await;
         }
     }
 

@@ -3,13 +3,15 @@
 use std::slice;
 use std::sync::Arc;
 
-use gateway_codec::{CloseCode, EncodedPush, Timestamp, UserId};
+use gateway_codec::{CloseCode, DeviceId, EncodedPush, Platform, Timestamp, UserId};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::Core;
 use super::flight::Flight;
 use super::flush::Flushes;
-use super::order::{PushOrder, Pushed, Target};
+use super::locate::Locate;
+use super::order::{Outcome, PushOrder, Pushed, Target};
 use super::pending::{Cargo, Held, Lane, Phase, Sent};
 use crate::LinkError;
 use crate::registry::Live;
@@ -42,6 +44,9 @@ impl Core {
             if self.is_closing() {
                 return Arc::new(Flight::failed(shared_id.clone(), user.clone()));
             }
+            if let Some(locating) = &self.locating {
+                return self.locate_one(locating, user, &shared_id, &push, device);
+            }
             let all = self.registry.live_of(user);
             let known = all.iter().map(|live| live.record.session_id).collect();
             let is_meant = |live: &&Arc<Live>| {
@@ -62,14 +67,44 @@ impl Core {
                 self.metrics.repeats.increment(1);
                 return first;
             }
-            self.hand_out(&flight, &push, &meant, &mut flushes);
+            self.place_all(&flight, &push, &meant, &mut flushes);
+            if let Some(push) = flight.handed_out(&self.metrics) {
+                self.record(flight.clone(), push);
+            }
             flight
         };
         let flights = users.iter().map(&mut one).collect();
         Pushed { push_id, flights }
     }
 
-    fn hand_out(
+    /// Has the store asked where the user is; what follows happens in the order of these calls.
+    fn locate_one(
+        &self,
+        locating: &mpsc::Sender<Locate>,
+        user: &UserId,
+        push_id: &Arc<str>,
+        push: &Arc<EncodedPush>,
+        device: Option<(&DeviceId, &Platform)>,
+    ) -> Arc<Flight> {
+        let flight = Arc::new(Flight::locating(push_id.clone(), user.clone(), push.clone()));
+        if let Some(first) = self.dedup.enter(&flight, Instant::now()) {
+            self.metrics.repeats.increment(1);
+            return first;
+        }
+        let locate = Locate {
+            flight: flight.clone(),
+            push: push.clone(),
+            device: device.map(|(device, platform)| (device.clone(), platform.clone())),
+        };
+        if locating.try_send(locate).is_err() {
+            self.metrics.outcome(Outcome::Failed);
+            flight.fail();
+        }
+        flight
+    }
+
+    /// Queues a flight on its first slots, which are these sessions.
+    pub(super) fn place_all(
         self: &Arc<Self>,
         flight: &Arc<Flight>,
         push: &Arc<EncodedPush>,
@@ -83,9 +118,6 @@ impl Core {
                 // The flight is open until it is handed out, so nothing has to be recorded yet.
                 Placed::Gone => drop(flight.give_up(slot, &self.metrics)),
             }
-        }
-        if let Some(push) = flight.handed_out(&self.metrics) {
-            self.record(flight.clone(), push);
         }
     }
 

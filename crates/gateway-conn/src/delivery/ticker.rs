@@ -38,6 +38,7 @@ impl Core {
         }
         self.metrics.pending.set(under_way as f64);
         self.retry_due(now);
+        self.look_again();
     }
 
     /// Gives up what is over its time; returns how many pushes are under way.

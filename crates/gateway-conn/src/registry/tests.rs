@@ -205,6 +205,22 @@ impl SessionStore for Slow {
         }
         attempt
     }
+    async fn abandon(&self, session: &NewSession, now: Timestamp) -> Result<(), StoreError> {
+        self.store.abandon(session, now).await
+    }
+    async fn locate(&self, users: &[UserId]) -> Result<Vec<Vec<Arc<SessionRecord>>>, StoreError> {
+        self.store.locate(users).await
+    }
+    async fn renew(
+        &self,
+        sessions: &[(Arc<SessionRecord>, Arc<DevicePolicy>)],
+        now: Timestamp,
+    ) -> Result<Vec<Renewal>, StoreError> {
+        self.store.renew(sessions, now).await
+    }
+    async fn reap(&self, node: &NodeId, now: Timestamp) -> Result<Vec<Arc<SessionRecord>>, StoreError> {
+        self.store.reap(node, now).await
+    }
     async fn remove(&self, record: &SessionRecord, now: Timestamp) -> Result<bool, StoreError> {
         self.store.remove(record, now).await
     }

@@ -14,9 +14,9 @@ use async_trait::async_trait;
 use gateway_codec::{DeviceId, NodeId, Platform, Timestamp, UserId};
 use gateway_config::DevicePolicy;
 
-use super::{BindAttempt, Page, SessionStore, Standing};
+use super::{BindAttempt, Page, Renewal, SessionStore, Standing};
 use crate::by_user::ByUser;
-use crate::policy::{Decision, decide};
+use crate::policy::{Decision, Rewrite, decide, judge_rewrite};
 use crate::sharded::Sharded;
 use crate::{KickKind, NewSession, Selector, SessionRecord, StoreError};
 
@@ -86,6 +86,52 @@ impl Shard {
             kind,
             laid: now,
         });
+    }
+}
+
+impl Shard {
+    fn standing(&self, record: &SessionRecord, settings: &EmbeddedSettings, now: Timestamp) -> Standing {
+        let mut newer = false;
+        for held in self.users.get(&record.user_id) {
+            if is_same(held, record) {
+                return Standing::Current;
+            }
+            newer |= held.device_id == record.device_id
+                && held.platform == record.platform
+                && held.epoch > record.epoch;
+        }
+        let grave = self.tombstones.iter().rev().find(|grave| {
+            grave.user == record.user_id
+                && grave.device == record.device_id
+                && grave.platform == record.platform
+                && grave.epoch >= record.epoch
+                && now.saturating_since(grave.laid) < settings.tombstone_life
+        });
+        match (grave, newer) {
+            (Some(grave), _) => Standing::Displaced(grave.kind),
+            (None, true) => Standing::Displaced(KickKind::Replaced),
+            (None, false) => Standing::Unknown,
+        }
+    }
+
+    /// Puts a lost session back under its own epoch, if the newer ones leave room for it.
+    fn write_again(
+        &mut self,
+        record: &Arc<SessionRecord>,
+        policy: &DevicePolicy,
+        settings: &EmbeddedSettings,
+        now: Timestamp,
+    ) -> Renewal {
+        let present = self.users.get(&record.user_id);
+        let displaced: Vec<_> = match judge_rewrite(policy, present, record) {
+            Rewrite::Displaced => return Renewal::Displaced(KickKind::Replaced),
+            Rewrite::Displace(places) => places.into_iter().map(|place| present[place].clone()).collect(),
+        };
+        for old in &displaced {
+            self.drop_session(old, Some(KickKind::Replaced), settings, now);
+        }
+        self.users.insert(record.clone());
+        Renewal::Rewritten { displaced }
     }
 }
 
@@ -162,6 +208,20 @@ impl SessionStore for EmbeddedSessionStore {
         Ok(BindAttempt::Bound { record, displaced })
     }
 
+    async fn abandon(&self, session: &NewSession, now: Timestamp) -> Result<(), StoreError> {
+        let mut shard = self.shards.of(&session.user_id);
+        let left = shard
+            .users
+            .get(&session.user_id)
+            .iter()
+            .find(|held| held.session_id == session.session_id)
+            .cloned();
+        if let Some(left) = left {
+            shard.drop_session(&left, None, &self.settings, now);
+        }
+        Ok(())
+    }
+
     async fn remove(&self, record: &SessionRecord, now: Timestamp) -> Result<bool, StoreError> {
         let mut shard = self.shards.of(&record.user_id);
         let present = shard
@@ -200,29 +260,45 @@ impl SessionStore for EmbeddedSessionStore {
         Ok(self.shards.of(user).users.get(user).to_vec())
     }
 
+    async fn locate(&self, users: &[UserId]) -> Result<Vec<Vec<Arc<SessionRecord>>>, StoreError> {
+        Ok(users
+            .iter()
+            .map(|user| self.shards.of(user).users.get(user).to_vec())
+            .collect())
+    }
+
+    async fn renew(
+        &self,
+        sessions: &[(Arc<SessionRecord>, Arc<DevicePolicy>)],
+        now: Timestamp,
+    ) -> Result<Vec<Renewal>, StoreError> {
+        let one = |(record, policy): &(Arc<SessionRecord>, Arc<DevicePolicy>)| {
+            let mut shard = self.shards.of(&record.user_id);
+            match shard.standing(record, &self.settings, now) {
+                Standing::Current => Renewal::Current,
+                Standing::Displaced(kind) => Renewal::Displaced(kind),
+                Standing::Unknown => shard.write_again(record, policy, &self.settings, now),
+            }
+        };
+        Ok(sessions.iter().map(one).collect())
+    }
+
+    async fn reap(&self, node: &NodeId, now: Timestamp) -> Result<Vec<Arc<SessionRecord>>, StoreError> {
+        let mut reaped = Vec::new();
+        for mut shard in self.shards.each() {
+            let of_node = |record: &&Arc<SessionRecord>| record.node == *node;
+            let dead: Vec<_> = shard.users.iter().flatten().filter(of_node).cloned().collect();
+            for record in dead {
+                shard.drop_session(&record, None, &self.settings, now);
+                reaped.push(record);
+            }
+        }
+        Ok(reaped)
+    }
+
     async fn standing(&self, record: &SessionRecord, now: Timestamp) -> Result<Standing, StoreError> {
         let shard = self.shards.of(&record.user_id);
-        let mut newer = false;
-        for held in shard.users.get(&record.user_id) {
-            if is_same(held, record) {
-                return Ok(Standing::Current);
-            }
-            newer |= held.device_id == record.device_id
-                && held.platform == record.platform
-                && held.epoch > record.epoch;
-        }
-        let grave = shard.tombstones.iter().rev().find(|grave| {
-            grave.user == record.user_id
-                && grave.device == record.device_id
-                && grave.platform == record.platform
-                && grave.epoch >= record.epoch
-                && now.saturating_since(grave.laid) < self.settings.tombstone_life
-        });
-        Ok(match (grave, newer) {
-            (Some(grave), _) => Standing::Displaced(grave.kind),
-            (None, true) => Standing::Displaced(KickKind::Replaced),
-            (None, false) => Standing::Unknown,
-        })
+        Ok(shard.standing(record, &self.settings, now))
     }
 
     async fn page(&self, cursor: Option<&str>, limit: usize) -> Result<Page, StoreError> {

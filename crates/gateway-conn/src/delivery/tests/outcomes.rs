@@ -60,7 +60,7 @@ async fn a_push_to_nobody_is_in_the_box_when_it_is_reported_offline() {
     let node = Node::start();
     let pushed = node.delivery.push_now(to_user("p1", "alice"), NOW);
     assert!(!pushed.any_queued());
-    let report = pushed.recorded().await;
+    let report = pushed.accepted().await;
     assert_eq!(outcomes(&report), [Outcome::Offline]);
     assert_eq!(report.outcomes[0].device, None);
     assert_eq!(node.sink.of("alice"), ["p1"]);

@@ -8,7 +8,7 @@ use gateway_codec::UserId;
 
 use super::Shard;
 use crate::sharded::Sharded;
-use crate::store::{OnlineUser, PAGE_LIMIT, Page};
+use crate::store::{OnlineUser, PAGE_LIMIT, Page, read_cursor, write_cursor};
 use crate::{SessionRecord, StoreError};
 
 pub(super) async fn page(
@@ -56,23 +56,4 @@ pub(super) async fn page(
         total,
         next_cursor,
     })
-}
-
-/// The last user of a page, in hex: opaque, and safe in a query whatever the id holds.
-fn write_cursor(user: &UserId) -> String {
-    user.as_ref().bytes().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn read_cursor(cursor: &str) -> Result<UserId, StoreError> {
-    let digit = |byte: u8| (byte as char).to_digit(16).ok_or(StoreError::BadCursor);
-    let bytes = cursor
-        .as_bytes()
-        .chunks(2)
-        .map(|pair| match pair {
-            [high, low] => Ok((digit(*high)? * 16 + digit(*low)?) as u8),
-            _ => Err(StoreError::BadCursor),
-        })
-        .collect::<Result<Vec<u8>, _>>()?;
-    let text = String::from_utf8(bytes).map_err(|_| StoreError::BadCursor)?;
-    UserId::parse(&text).map_err(|_| StoreError::BadCursor)
 }

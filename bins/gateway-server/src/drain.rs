@@ -1,0 +1,59 @@
+//! Sending sessions to other nodes, a few at a time: when this node goes down, and when it has far more than its share.
+//!
+//! A client is told first (notice `draining`, with the time after which it may come back, different for each), then its
+//! commands are finished, then it is closed (1012). The closes are paced, so that the other nodes are not stormed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gateway_codec::Notice;
+use gateway_config::Cluster;
+use gateway_conn::Live;
+use tokio::time::{Instant, sleep};
+
+use crate::pipeline::Pipeline;
+
+/// Closes are begun in portions, so many in a second.
+const PORTIONS: u32 = 10;
+/// Clients are told to come back within this time, each at another moment.
+const SPREAD_MS: u64 = 1_000;
+/// How often it is looked whether all have gone.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Sends all bound sessions elsewhere at the configured rate; returns when they have gone or `drain_timeout` is over.
+pub async fn drain(pipeline: &Pipeline, settings: &Cluster) {
+    let until = Instant::now() + settings.drain_timeout;
+    let sessions = pipeline.registry.all_live();
+    let tell = |(index, live)| tell(pipeline, live, index as u64, settings.drain_rate);
+    let reasons: Vec<_> = sessions.iter().enumerate().map(tell).collect();
+    let portion = settings.drain_rate.div_ceil(PORTIONS) as usize;
+    let pause = Duration::from_secs_f64(portion as f64 / f64::from(settings.drain_rate));
+    let portions = sessions.chunks(portion).zip(reasons.chunks(portion));
+    for (index, (sessions, reasons)) in portions.enumerate() {
+        if index > 0 {
+            sleep(pause).await;
+        }
+        if Instant::now() >= until {
+            break;
+        }
+        for (live, reason) in sessions.iter().zip(reasons) {
+            live.link.drain(reason);
+        }
+    }
+    while pipeline.registry.live_count() > 0 && Instant::now() < until {
+        sleep(LOOK).await;
+    }
+    let left = pipeline.registry.live_count();
+    if left > 0 {
+        tracing::warn!(left, "draining took too long; the rest is closed at once");
+    }
+}
+
+/// Tells a client that it will be closed; returns the reason of the close. Those that are closed in one second are spread
+/// evenly over the next, which keeps to the rate better than chance would.
+fn tell(pipeline: &Pipeline, live: &Arc<Live>, index: u64, rate: u32) -> String {
+    let retry_after_ms = index * SPREAD_MS / u64::from(rate) % SPREAD_MS + 1;
+    live.link
+        .notice(&Notice::Draining { retry_after_ms }, pipeline.clock.now());
+    format!("retry_after_ms={retry_after_ms}")
+}

@@ -1,0 +1,12 @@
+//! Several nodes as one: sessions, pushes and their promises across real processes on a real Redis.
+#![expect(clippy::unwrap_used, reason = "a test that fails, fails")]
+
+mod cluster {
+    mod chaos;
+    mod cost;
+    mod delivery;
+    mod drain;
+    mod failure;
+    mod sessions;
+    mod topologies;
+}
