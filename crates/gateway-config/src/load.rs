@@ -141,15 +141,20 @@ pub fn load(options: LoadOptions) -> Result<Loaded, ConfigErrors> {
         config.router = Routing::read(&config.services, router);
     }
     let mut warnings = variables.warnings;
+    if options.dev && config.storage == Storage::Redis {
+        config.storage = Storage::Embedded;
+        warnings.push(Warning {
+            origin: main.origin_at("storage"),
+            path: "storage".to_owned(),
+            message: "in development sessions and tokens are kept in this process, not in Redis".to_owned(),
+        });
+    }
     warnings.extend(warn(&config, &main, router.as_ref()));
     errors.append(&mut main.errors);
     errors.extend(platforms.into_iter().flat_map(|reading| reading.errors));
     errors.extend(router.into_iter().flat_map(|reading| reading.errors));
     if !errors.is_empty() {
         return Err(ConfigErrors(errors));
-    }
-    if options.dev {
-        config.storage = Storage::Embedded;
     }
     config.sources = sources.clone();
     Ok(Loaded {

@@ -99,8 +99,12 @@ impl Rig {
 
     /// A gateway of one worker over the services at these ports.
     pub(crate) fn gateway(&self, ports: &Ports) -> Result<Gateway> {
+        self.gateway_with(ports, &json!({}))
+    }
+
+    fn gateway_with(&self, ports: &Ports, more: &Value) -> Result<Gateway> {
         let jwt = std::fs::read_to_string(self.key("jwt.key"))?;
-        let config = json!({
+        let mut config = json!({
             "server": {
                 "host": "127.0.0.1", "websocket_port": 0, "http_port": 0, "grpc_port": 0, "worker_threads": 1,
             },
@@ -111,6 +115,9 @@ impl Rig {
                 "message": { "host": "127.0.0.1", "port": ports.services + 1, "max_in_flight": 100_000 },
             },
         });
+        for (section, value) in more.as_object().into_iter().flatten() {
+            config[section] = value.clone();
+        }
         let file = self.folder.join(format!("gateway-{}.json", std::process::id()));
         std::fs::write(&file, config.to_string())?;
         let mut command = self.program("gateway-server", SERVER_CORE);
@@ -146,6 +153,34 @@ impl Rig {
         let (services, ports) = self.services()?;
         let gateway = self.gateway(&ports)?;
         // Its first health check finds the service.
+        sleep(Duration::from_millis(1_500));
+        Ok(Pair { gateway, services })
+    }
+
+    /// A Redis that keeps nothing on disk, on the load's core, and its port.
+    pub(crate) fn redis(&self) -> Result<(Server, u16)> {
+        let port = Ports::any(IpAddr::V4(Ipv4Addr::LOCALHOST))?.services;
+        let mut command = Command::new("taskset");
+        command
+            .args(["-c", LOAD_CORE, "redis-server", "--bind", "127.0.0.1"])
+            .args(["--port", &port.to_string(), "--save", "", "--appendonly", "no"])
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .stderr(Stdio::null());
+        let mut redis = Server::start("redis-server", command)?;
+        redis.says("Ready to accept connections")?;
+        redis.leave_unread();
+        Ok((redis, port))
+    }
+
+    /// As [`Rig::pair`], the gateway's sessions in this Redis.
+    pub(crate) fn pair_on_redis(&self, port: u16) -> Result<Pair> {
+        let (services, ports) = self.services()?;
+        let more = json!({
+            "redis": { "host": "127.0.0.1", "port": port },
+            "cluster": { "secret": "of-nodes-that-live-for-one-benchmark-only" },
+        });
+        let gateway = self.gateway_with(&ports, &more)?;
         sleep(Duration::from_millis(1_500));
         Ok(Pair { gateway, services })
     }

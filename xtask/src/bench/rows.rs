@@ -30,10 +30,11 @@ pub(crate) enum Row {
     Storm,
     Growth,
     Soak,
+    RedisBinds,
 }
 
 impl Row {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::IdleMemory,
         Self::Million,
         Self::Echo,
@@ -46,6 +47,7 @@ impl Row {
         Self::Storm,
         Self::Growth,
         Self::Soak,
+        Self::RedisBinds,
     ];
 
     pub(crate) fn number(self) -> u32 {
@@ -71,6 +73,7 @@ impl Row {
             Self::Storm => "10,000 cut at once and back",
             Self::Growth => "cost of a message as connections grow",
             Self::Soak => "memory over time",
+            Self::RedisBinds => "binds on Redis",
         }
     }
 
@@ -88,6 +91,7 @@ impl Row {
             Self::Storm => sessions::storm(rig, effort),
             Self::Growth => flow::growth(rig, effort),
             Self::Soak => memory::soak(rig, effort),
+            Self::RedisBinds => sessions::redis_binds(rig, effort),
         }
     }
 }

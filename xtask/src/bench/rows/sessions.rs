@@ -48,6 +48,34 @@ pub(super) fn handshake(rig: &Rig, effort: Effort) -> Result<Vec<Line>> {
     Ok(vec![line.detail(compared.micros())])
 }
 
+/// A burst of logins by token. Redis runs on the load's core, as it would on a machine of its own.
+pub(super) fn redis_binds(rig: &Rig, effort: Effort) -> Result<Vec<Line>> {
+    let embedded = rig.pair()?;
+    let (redis, port) = rig.redis()?;
+    let shared = rig.pair_on_redis(port)?;
+    let arguments = ["connect", "-n", "15000", "--duration", "0"];
+    let each = |gateway| rig.load(gateway, &arguments).run()?.figure("handshakes");
+    let compared = in_turn(
+        effort.rounds,
+        || each(&embedded.gateway),
+        || each(&shared.gateway),
+    )?;
+    let what = "binds a second on Redis ÷ embedded";
+    // The comparison is of costs: the baseline's by the other's.
+    let line = Line::new(
+        Row::RedisBinds,
+        what,
+        1.0 / compared.ratio,
+        "×",
+        Aim::AtLeast(0.7),
+    );
+    drop(redis);
+    Ok(vec![line.detail(format!(
+        "{:.0} a second against {:.0}",
+        compared.ours, compared.base
+    ))])
+}
+
 pub(super) fn storm(rig: &Rig, effort: Effort) -> Result<Vec<Line>> {
     let pair = rig.pair()?;
     let (mut ratios, mut detail) = (Vec::new(), String::new());
