@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use crate::connection::{Bounds, Link};
 use crate::event::EventQueue;
 use crate::wire::Device;
-use crate::{Client, ClientError, Tokens, transport};
+use crate::{Client, ClientError, Tokens, resume, transport};
 
 /// Describes a client; [`Builder::connect`] makes it. Cheap to clone, so that many can be made of one.
 #[derive(Clone)]
@@ -29,6 +29,7 @@ pub struct Builder {
     max_in_flight: usize,
     outgoing_queue: usize,
     event_queue: usize,
+    last_push_id: String,
 }
 
 #[derive(Clone)]
@@ -59,6 +60,7 @@ impl Builder {
             max_in_flight: 1_024,
             outgoing_queue: 256,
             event_queue: 1_024,
+            last_push_id: String::new(),
         }
     }
 
@@ -162,6 +164,18 @@ impl Builder {
         self
     }
 
+    /// The push that was taken last in an earlier life of the application ([`Events::last_push_id`]): the gateway is
+    /// asked for those after it, and this one does not come again. Goes with a token, at the handshake or in
+    /// command 1002; a log-in by name has no place for it. An id of more than 256 bytes is ignored. What comes
+    /// later in the life of a [`Persistent`](crate::Persistent) it knows by itself.
+    ///
+    /// [`Events::last_push_id`]: crate::Events::last_push_id
+    #[must_use]
+    pub fn last_push_id(mut self, push_id: &str) -> Self {
+        self.last_push_id = push_id.to_owned();
+        self
+    }
+
     /// Connects, waits for the welcome, and binds where credentials were given.
     ///
     /// # Errors
@@ -169,8 +183,8 @@ impl Builder {
     /// [`ClientError::Refused`], [`ClientError::Timeout`] on the way; [`ClientError::Closed`] (4401: the token at
     /// the handshake did not verify) or [`ClientError::Failed`] when binding.
     pub async fn connect(self) -> Result<Client, ClientError> {
-        let events = EventQueue::new(self.event_queue);
-        self.connect_into(&self.credentials, events, true).await
+        self.connect_into(&self.credentials, self.events_queue(), true)
+            .await
     }
 
     pub(crate) fn credentials(&self) -> &Credentials {
@@ -178,17 +192,23 @@ impl Builder {
     }
 
     pub(crate) fn events_queue(&self) -> Arc<EventQueue> {
-        EventQueue::new(self.event_queue)
+        EventQueue::new(self.event_queue, &self.last_push_id)
     }
 
-    /// One connection whose events go into that queue, which is finished with it where it is the `only` one.
+    /// One connection whose events go into that queue, which is finished with it where it is the `only` one. Where
+    /// the queue knows of a push that was taken, the gateway is asked to go on after it.
     pub(crate) async fn connect_into(
         &self,
         credentials: &Credentials,
         events: Arc<EventQueue>,
         only: bool,
     ) -> Result<Client, ClientError> {
-        let url = parse(&self.url, "ws", ClientError::Url("not ws://host[:port][/path]"))?;
+        let mut url = parse(&self.url, "ws", ClientError::Url("not ws://host[:port][/path]"))?;
+        let last = events.last_push_id();
+        let last = last.as_deref();
+        if let (Credentials::Token(_), Some(id)) = (credentials, last) {
+            url = resume::with_last_push_id(url, id)?;
+        }
         let http = match &self.http {
             Some(url) => Some(parse(url, "http", ClientError::Url("not http://host[:port]"))?),
             None => None,
@@ -224,9 +244,9 @@ impl Builder {
         match credentials {
             Credentials::None => {}
             Credentials::Token(token) if authenticated => client.adopt(token, String::new()),
-            Credentials::Token(token) => drop(client.authenticate(token).await?),
+            Credentials::Token(token) => drop(client.authenticate_after(token, last).await?),
             Credentials::Password { username, password } => drop(client.login(username, password).await?),
-            Credentials::Known(tokens) => come_back(&client, tokens).await?,
+            Credentials::Known(tokens) => come_back(&client, tokens, last).await?,
         }
         Ok(client)
     }
@@ -260,12 +280,12 @@ impl Builder {
 
 /// Binds by the access token, by a new one where that has expired. Not at the handshake: an expired token there
 /// would cost the connection.
-async fn come_back(client: &Client, tokens: &Tokens) -> Result<(), ClientError> {
+async fn come_back(client: &Client, tokens: &Tokens, last: Option<&str>) -> Result<(), ClientError> {
     client.keep(tokens.clone());
-    match client.authenticate(&tokens.access).await {
+    match client.authenticate_after(&tokens.access, last).await {
         Err(ClientError::Failed { code: 401, .. }) if tokens.refresh.is_some() => {
             let renewed = client.refresh().await?;
-            client.authenticate(&renewed.access).await.map(drop)
+            client.authenticate_after(&renewed.access, last).await.map(drop)
         }
         other => other.map(drop),
     }

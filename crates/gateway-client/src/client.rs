@@ -1,22 +1,19 @@
 //! The handle that an application holds.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::Uri;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
 use crate::connection::Link;
 use crate::event::EventQueue;
 use crate::wire::{Command, Data};
-use crate::{Builder, ClientError, Ended, Events, Reply, Tokens, http_call};
+use crate::{Builder, ClientError, Ended, Events, PendingReply, Reply, Tokens, http_call};
 
 /// Log in.
 pub(crate) const LOGIN: u32 = 1001;
@@ -55,33 +52,13 @@ impl std::fmt::Debug for Client {
     }
 }
 
-/// A command that has been sent, and its reply when it comes. Dropping it gives up the reply, not the command.
-#[must_use = "the reply comes by awaiting this"]
-pub struct PendingReply {
-    link: Arc<Link>,
-    seq: u32,
-    reply: oneshot::Receiver<Reply>,
-    deadline: Pin<Box<Sleep>>,
-}
-
-impl Future for PendingReply {
-    type Output = Result<Reply, ClientError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Poll::Ready(reply) = Pin::new(&mut self.reply).poll(cx) {
-            return Poll::Ready(reply.map_err(|_| ClientError::Closed(self.link.end_or_lost())));
-        }
-        self.deadline
-            .as_mut()
-            .poll(cx)
-            .map(|()| Err(ClientError::Timeout))
-    }
-}
-
-impl Drop for PendingReply {
-    fn drop(&mut self) {
-        self.link.forget(self.seq);
-    }
+/// How one try to have a command carried out ended.
+pub(crate) enum Attempt {
+    Answered(Reply),
+    /// The connection ended before the command was in its queue: it was not sent.
+    NotSent(Ended),
+    /// The connection ended before the answer.
+    Unanswered(Ended),
 }
 
 impl Client {
@@ -117,8 +94,8 @@ impl Client {
     ///
     /// # Errors
     /// [`ClientError::Timeout`] after the builder's command timeout; [`ClientError::Closed`] when the connection
-    /// ended first; in both cases the command may have been carried out. [`ClientError::TooManyInFlight`] at the
-    /// builder's limit.
+    /// ended first; in both cases the command may have been carried out, but for the ends of [`Ended::may_resend`].
+    /// [`ClientError::TooManyInFlight`] at the builder's limit.
     pub async fn command(&self, cmd_id: u32, data: Value) -> Result<Reply, ClientError> {
         let data = to_raw_value(&data).map_err(|_| ClientError::BadData)?;
         self.send(Command {
@@ -174,19 +151,33 @@ impl Client {
     }
 
     async fn send(&self, command: Command<'_>) -> Result<Reply, ClientError> {
+        match self.attempt(&command).await? {
+            Attempt::Answered(reply) => Ok(reply),
+            Attempt::NotSent(ended) | Attempt::Unanswered(ended) => Err(ClientError::Closed(ended)),
+        }
+    }
+
+    /// One command on this connection, with its ends told apart.
+    pub(crate) async fn attempt(&self, command: &Command<'_>) -> Result<Attempt, ClientError> {
         let deadline = Instant::now() + self.inner.timeout;
-        let queued = tokio::time::timeout_at(deadline, self.inner.link.submit_waiting(&command)).await;
-        let (seq, reply) = queued.map_err(|_| ClientError::Timeout)??;
-        self.pending(seq, reply, deadline).await
+        let queued = tokio::time::timeout_at(deadline, self.inner.link.submit_waiting(command)).await;
+        let (seq, reply) = match queued.map_err(|_| ClientError::Timeout)? {
+            Err(ClientError::Closed(ended)) => return Ok(Attempt::NotSent(ended)),
+            queued => queued?,
+        };
+        match self.pending(seq, reply, deadline).await {
+            Err(ClientError::Closed(ended)) => Ok(Attempt::Unanswered(ended)),
+            answered => answered.map(Attempt::Answered),
+        }
     }
 
     fn pending(&self, seq: u32, reply: oneshot::Receiver<Reply>, deadline: Instant) -> PendingReply {
-        PendingReply {
-            link: Arc::clone(&self.inner.link),
-            seq,
-            reply,
-            deadline: Box::pin(sleep_until(deadline)),
-        }
+        PendingReply::new(Arc::clone(&self.inner.link), seq, reply, deadline)
+    }
+
+    /// Whether these are handles of one connection.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 
     /// Logs in with a name and a password (command 1001) and keeps the tokens.
@@ -210,10 +201,20 @@ impl Client {
     /// # Errors
     /// [`ClientError::Failed`] with 401 where it does not verify, 403 where it is another user's or device's.
     pub async fn authenticate(&self, token: &str) -> Result<Reply, ClientError> {
-        let reply = self
-            .command(VERIFY, serde_json::json!({ "token": token }))
-            .await?
-            .success()?;
+        self.authenticate_after(token, None).await
+    }
+
+    /// As [`Client::authenticate`]; the gateway is asked for the pushes after that one.
+    pub(crate) async fn authenticate_after(
+        &self,
+        token: &str,
+        last_push_id: Option<&str>,
+    ) -> Result<Reply, ClientError> {
+        let mut data = serde_json::json!({ "token": token });
+        if let Some(id) = last_push_id {
+            data["last_push_id"] = id.into();
+        }
+        let reply = self.command(VERIFY, data).await?.success()?;
         self.adopt(token, user_of(&reply));
         Ok(reply)
     }

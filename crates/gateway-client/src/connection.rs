@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::acknowledge::Acknowledge;
 use crate::event::{Event, EventQueue, Notice};
 use crate::transport::{Outgoing, Reader, Received, Writer};
 use crate::wire::{self, Command, Data, Device, Incoming, Reply};
@@ -22,7 +23,6 @@ use crate::{ClientError, Ended};
 const BATCH: usize = 128;
 /// How long the closing handshake may take, each way.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
-const PUSH_ACKNOWLEDGED: u32 = 5006;
 
 /// What the handles of a connection and its task share.
 pub(crate) struct Link {
@@ -54,33 +54,6 @@ pub(crate) struct Bounds {
     pub(crate) silence: Duration,
     /// Whether no other connection will feed the same events.
     pub(crate) finishes_events: bool,
-}
-
-/// The acknowledgement of one push, sent when the application has taken it.
-pub(crate) struct Acknowledge {
-    link: Arc<Link>,
-    push_id: String,
-}
-
-impl Acknowledge {
-    /// Without waiting. Where the queue is full or the connection gone it is not sent, and the gateway delivers
-    /// the push again.
-    pub(crate) fn send(self) {
-        let sent = serde_json::value::to_raw_value(&serde_json::json!({ "push_id": self.push_id }))
-            .map_err(|_| ClientError::BadData)
-            .and_then(|data| self.link.send_unanswered(PUSH_ACKNOWLEDGED, &data));
-        if let Err(error) = sent {
-            tracing::debug!(%error, "push not acknowledged");
-        }
-    }
-}
-
-impl std::fmt::Debug for Acknowledge {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Acknowledge")
-            .field("push_id", &self.push_id)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Link {
@@ -240,11 +213,8 @@ impl Link {
                 }
             }
             Incoming::Push(push) => {
-                let acknowledge = Acknowledge {
-                    link: Arc::clone(self),
-                    push_id: push.push_id.clone(),
-                };
-                self.events.offer(Event::Push(push), Some(acknowledge));
+                let acknowledge = Acknowledge::new(Arc::clone(self), push.push_id.clone());
+                self.events.offer_push(push, acknowledge);
             }
             Incoming::Notice(notice) => {
                 if notice.event == "welcome" {
@@ -254,7 +224,7 @@ impl Link {
                     let wait = notice.data["retry_after_ms"].as_u64().unwrap_or_default();
                     self.retry_after_ms.store(wait, Ordering::Relaxed);
                 }
-                self.events.offer(Event::Notice(notice), None);
+                self.events.offer(Event::Notice(notice));
             }
         }
     }

@@ -11,7 +11,8 @@ pub struct Ended {
     pub code: Option<u16>,
     /// The reason in the Close frame, or a few words of this side's own.
     pub reason: String,
-    /// How long the gateway asked to be left alone, where it did (notice `draining` before a 1012).
+    /// How long the gateway asked to be left alone, where it did (notice `draining` before
+    /// a 1012, or `retry_after_ms=…` in the reason).
     pub retry_after: Option<Duration>,
     /// Whether this side closed it on purpose.
     pub by_us: bool,
@@ -52,6 +53,14 @@ impl Ended {
         let told = self.code.and_then(CloseCode::from_u16);
         !self.by_us && told.is_none_or(CloseCode::may_reconnect)
     }
+
+    /// Whether a command that this end left without an answer was certainly not carried out, and may be sent again
+    /// without the risk of doing it twice. So after 1012 and 1013 of the gateway's: it finishes and answers what it
+    /// has begun before it closes with them. After any other end, a lost connection above all, nobody knows.
+    #[must_use]
+    pub fn may_resend(&self) -> bool {
+        !self.by_us && matches!(self.code, Some(1012 | 1013))
+    }
 }
 
 #[cfg(test)]
@@ -68,5 +77,18 @@ mod tests {
         }
         assert!(Ended::lost("gone").may_reconnect());
         assert!(!Ended::by_us().may_reconnect());
+    }
+
+    #[test]
+    fn only_an_orderly_end_of_the_gateways_allows_to_send_again() {
+        for code in [1012, 1013] {
+            let ended = Ended::by_peer(code, String::new());
+            assert!(ended.may_resend(), "{code}");
+            assert!(!Ended { by_us: true, ..ended }.may_resend(), "{code}");
+        }
+        for code in [1000, 1001, 1005, 1006, 1011, 4409, 4410] {
+            assert!(!Ended::by_peer(code, String::new()).may_resend(), "{code}");
+        }
+        assert!(!Ended::lost("gone").may_resend() && !Ended::by_us().may_resend());
     }
 }

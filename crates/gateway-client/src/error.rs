@@ -41,7 +41,7 @@ pub enum ClientError {
     /// No answer within the time allowed. The command may have been carried out.
     #[error("no answer in time")]
     Timeout,
-    /// The connection has ended. The command may have been carried out.
+    /// The connection has ended. The command may have been carried out, unless [`Ended::may_resend`] holds.
     #[error("the connection has ended: {} {}", .0.code.map_or_else(|| "-".to_owned(), |code| code.to_string()), .0.reason)]
     Closed(Ended),
     /// The queue of unsent messages is full ([`Client::submit`](crate::Client::submit) only, which does not wait).

@@ -10,15 +10,18 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::Acknowledge;
+use crate::acknowledge::Acknowledge;
+use crate::seen::{Known, Seen};
 
 /// Something that the gateway sent by itself.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// Command 5001.
+    /// Command 5001. Each `push_id` comes once, however often the gateway delivers it: see [`Events::duplicates`].
     Push(Push),
-    /// Command 2.
+    /// Command 2. `gap` among them says that the stream of pushes has a hole: its `count` pushes were lost on the
+    /// way and cannot be had again (0: it is not known how many). What this client was to know has to be fetched
+    /// from elsewhere, such as the conversation's history.
     Notice(Notice),
     /// The connection was lost and has been made and bound again ([`Persistent`](crate::Persistent) only).
     Returned,
@@ -28,7 +31,7 @@ pub enum Event {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Push {
-    /// The same on every delivery of this push.
+    /// The same on every delivery of this push. A push without one is never taken for a duplicate.
     pub push_id: String,
     /// `message`, `notification`, `system` or `offline`.
     #[serde(rename = "type")]
@@ -57,37 +60,89 @@ pub struct Notice {
 }
 
 /// A bounded queue between a connection and the application. Full, it refuses the newest, which is then not
-/// acknowledged: what the application has not seen is still the gateway's to deliver.
+/// acknowledged: what the application has not seen is still the gateway's to deliver. Over all connections that
+/// feed it, a push is in it once.
 pub(crate) struct EventQueue {
     limit: usize,
-    waiting: Mutex<VecDeque<(Event, Option<Acknowledge>)>>,
+    state: Mutex<State>,
     arrived: Notify,
     refused: AtomicU64,
+    duplicates: AtomicU64,
     /// Cancelled when nothing more will come.
     over: CancellationToken,
 }
 
+/// Under one lock, so that a push is known as waiting exactly as long as it waits.
+struct State {
+    waiting: VecDeque<(Event, Option<Acknowledge>)>,
+    seen: Seen,
+}
+
 impl EventQueue {
-    pub(crate) fn new(limit: usize) -> Arc<Self> {
+    /// `last_push_id`, where not empty, counts as taken already.
+    pub(crate) fn new(limit: usize, last_push_id: &str) -> Arc<Self> {
         Arc::new(Self {
             limit,
-            waiting: Mutex::default(),
+            state: Mutex::new(State {
+                waiting: VecDeque::new(),
+                seen: Seen::after(last_push_id),
+            }),
             arrived: Notify::new(),
             refused: AtomicU64::new(0),
+            duplicates: AtomicU64::new(0),
             over: CancellationToken::new(),
         })
     }
 
-    pub(crate) fn offer(&self, event: Event, acknowledge: Option<Acknowledge>) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if waiting.len() >= self.limit {
-            drop(waiting);
+    /// Anything but a push.
+    pub(crate) fn offer(&self, event: Event) {
+        let mut state = self.state();
+        if state.waiting.len() >= self.limit {
+            drop(state);
             self.refused.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        waiting.push_back((event, acknowledge));
-        drop(waiting);
+        state.waiting.push_back((event, None));
+        drop(state);
         self.arrived.notify_one();
+    }
+
+    /// A push, which is given on only if it is not known.
+    pub(crate) fn offer_push(&self, push: Push, acknowledge: Acknowledge) {
+        let mut state = self.state();
+        match state.seen.look(&push.push_id) {
+            Known::No if state.waiting.len() >= self.limit => {
+                drop(state);
+                self.refused.fetch_add(1, Ordering::Relaxed);
+            }
+            Known::No => {
+                state.seen.wait(&push.push_id);
+                state.waiting.push_back((Event::Push(push), Some(acknowledge)));
+                drop(state);
+                self.arrived.notify_one();
+            }
+            Known::Waiting => {
+                // Acknowledged when it is taken, but over the connection of this delivery: an earlier one may be gone.
+                let is_it =
+                    |event: &Event| matches!(event, Event::Push(waits) if waits.push_id == push.push_id);
+                if let Some((_, of)) = state.waiting.iter_mut().find(|(event, _)| is_it(event)) {
+                    *of = Some(acknowledge);
+                }
+                drop(state);
+                self.duplicates.fetch_add(1, Ordering::Relaxed);
+            }
+            Known::Taken => {
+                drop(state);
+                self.duplicates.fetch_add(1, Ordering::Relaxed);
+                // The gateway has missed the first one, or would not have delivered it again.
+                acknowledge.send();
+            }
+        }
+    }
+
+    /// The push that the application took last.
+    pub(crate) fn last_push_id(&self) -> Option<Arc<str>> {
+        self.state().seen.last()
     }
 
     pub(crate) fn refused(&self) -> u64 {
@@ -99,17 +154,20 @@ impl EventQueue {
     }
 
     fn take(&self) -> Option<Event> {
-        let taken = self
-            .waiting
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop_front();
-        taken.map(|(event, acknowledge)| {
-            if let Some(acknowledge) = acknowledge {
-                acknowledge.send();
-            }
-            event
-        })
+        let mut state = self.state();
+        let (event, acknowledge) = state.waiting.pop_front()?;
+        if let Event::Push(push) = &event {
+            state.seen.take(&push.push_id);
+        }
+        drop(state);
+        if let Some(acknowledge) = acknowledge {
+            acknowledge.send();
+        }
+        Some(event)
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -141,6 +199,21 @@ impl Events {
                 () = self.queue.over.cancelled() => {}
             }
         }
+    }
+
+    /// How many pushes came again and were not given to the application a second time. Known are those that wait
+    /// and the last 4,096 that were taken, with ids of up to 256 bytes. One that had been taken is acknowledged
+    /// again at once, one that waits still when it is taken.
+    #[must_use]
+    pub fn duplicates(&self) -> u64 {
+        self.queue.duplicates.load(Ordering::Relaxed)
+    }
+
+    /// The `push_id` of the push that was taken last, for [`Builder::last_push_id`](crate::Builder::last_push_id)
+    /// after a restart of the application. `None` before the first, and never one of more than 256 bytes.
+    #[must_use]
+    pub fn last_push_id(&self) -> Option<String> {
+        self.queue.last_push_id().map(|id| String::from(&*id))
     }
 
     /// The same as a [`Stream`].

@@ -1,19 +1,28 @@
 //! Coming back by itself: when, how soon, and as whom.
 //!
 //! Back-off with full jitter (a random wait between nothing and a bound that doubles), because a gateway that
-//! restarts must not be met by all its clients at once. Close codes that say "stay away" are obeyed.
+//! restarts must not be met by all its clients at once. Close codes that say "stay away" are obeyed, and where the
+//! gateway says how long it wants to be left alone, that comes before the random wait.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::builder::Credentials;
+use crate::client::Attempt;
 use crate::event::{Event, EventQueue};
+use crate::wire::{Command, Data};
 use crate::{Builder, Client, ClientError, Ended, Events, Reply};
+
+/// How often one command is sent again.
+const RESENDS: u32 = 5;
+/// Longest wait that a gateway may ask for.
+const LONGEST_ASKED: Duration = Duration::from_secs(3_600);
 
 /// How to wait between attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +71,23 @@ enum State {
     Over(Ended),
 }
 
-/// A client that comes back after a lost connection and binds again by its tokens. Its events go on over all
-/// connections; commands that were under way when one was lost end with [`ClientError::Closed`], since nobody knows
-/// whether they were carried out. Closed when dropped.
+/// A client that comes back after a lost connection and binds again by its tokens. Closed when dropped.
+///
+/// Its events go on over all connections: on its return it tells the gateway the last push that was taken from
+/// [`Events`], and what the gateway delivers twice comes once.
+///
+/// Its commands ([`Persistent::command`] and the like) are sent again by themselves where that cannot do a thing
+/// twice, and only there:
+/// - The connection was away, or ended before the command had its place in the queue: it was never sent. It waits
+///   for the next connection and goes out there.
+/// - The gateway closed with 1012 or 1013 before the answer ([`Ended::may_resend`]): it finishes and answers what it
+///   has begun before such a close, so what has no answer was not begun.
+///
+/// After any other end (a lost connection, silence, another code) a command without an answer ends with
+/// [`ClientError::Closed`], since nobody knows whether it was carried out; so does a sixth try. A command is never
+/// sent again after [`ClientError::Timeout`], and never because of the code in its reply. Each try has the builder's
+/// command timeout to itself. The wait for the next connection has no limit but the [`ReconnectPolicy`]'s: put
+/// `tokio::time::timeout` around the call to have one.
 pub struct Persistent {
     state: watch::Receiver<State>,
     events: Arc<EventQueue>,
@@ -107,8 +130,19 @@ impl Persistent {
     /// # Errors
     /// [`ClientError::Closed`] once it has been given up.
     pub async fn client(&self) -> Result<Client, ClientError> {
+        self.connected(None).await
+    }
+
+    /// As [`Persistent::client`], but another than that one, whose end is known here before it is in `state`.
+    async fn connected(&self, other_than: Option<&Client>) -> Result<Client, ClientError> {
         let mut state = self.state.clone();
-        let there = state.wait_for(|state| !matches!(state, State::Away)).await;
+        let there = state
+            .wait_for(|state| match state {
+                State::Connected(client) => other_than.is_none_or(|known| !client.is(known)),
+                State::Away => false,
+                State::Over(_) => true,
+            })
+            .await;
         match there.as_deref() {
             Ok(State::Connected(client)) => Ok(client.clone()),
             Ok(State::Over(ended)) => Err(ClientError::Closed(ended.clone())),
@@ -116,12 +150,56 @@ impl Persistent {
         }
     }
 
-    /// [`Client::command`] on the connection of this moment. Not repeated when that is lost.
+    /// [`Client::command`] on the connection of this moment, and on the next one where that is safe: see
+    /// [`Persistent`].
+    ///
+    /// # Errors
+    /// As there; [`ClientError::Closed`] also once it has been given up.
+    pub async fn command(&self, cmd_id: u32, data: Value) -> Result<Reply, ClientError> {
+        let data = to_raw_value(&data).map_err(|_| ClientError::BadData)?;
+        self.send(cmd_id, Data::Json(&data)).await
+    }
+
+    /// As [`Persistent::command`], with the data as JSON text.
+    ///
+    /// # Errors
+    /// As there, and [`ClientError::BadData`] where the text is no JSON.
+    pub async fn command_text(&self, cmd_id: u32, data: &str) -> Result<Reply, ClientError> {
+        let data: &RawValue = serde_json::from_str(data).map_err(|_| ClientError::BadData)?;
+        self.send(cmd_id, Data::Json(data)).await
+    }
+
+    /// As [`Persistent::command`], with a protobuf message of a type of its own.
     ///
     /// # Errors
     /// As there.
-    pub async fn command(&self, cmd_id: u32, data: Value) -> Result<Reply, ClientError> {
-        self.client().await?.command(cmd_id, data).await
+    pub async fn command_protobuf(
+        &self,
+        cmd_id: u32,
+        type_name: &str,
+        body: &[u8],
+    ) -> Result<Reply, ClientError> {
+        self.send(cmd_id, Data::Protobuf { type_name, body }).await
+    }
+
+    async fn send(&self, cmd_id: u32, data: Data<'_>) -> Result<Reply, ClientError> {
+        let command = Command { cmd_id, data };
+        let mut client = self.client().await?;
+        let mut resent = 0;
+        loop {
+            let ended = match client.attempt(&command).await? {
+                Attempt::Answered(reply) => return Ok(reply),
+                Attempt::NotSent(ended) => ended,
+                Attempt::Unanswered(ended) if ended.may_resend() => ended,
+                Attempt::Unanswered(ended) => return Err(ClientError::Closed(ended)),
+            };
+            if resent == RESENDS {
+                return Err(ClientError::Closed(ended));
+            }
+            resent += 1;
+            tracing::debug!(cmd_id, resent, "a command waits for the next connection");
+            client = self.connected(Some(&client)).await?;
+        }
     }
 
     /// The events of all connections, with [`Event::Returned`] between them.
@@ -176,7 +254,7 @@ async fn keep(
             },
             () = stop.cancelled() => break ended,
         };
-        events.offer(Event::Returned, None);
+        events.offer(Event::Returned);
         state.send_replace(State::Connected(client.clone()));
     };
     state.send_replace(State::Over(over));
@@ -191,18 +269,19 @@ async fn come_back(
     events: &Arc<EventQueue>,
     ended: &Ended,
 ) -> Option<Client> {
-    let mut at_least = ended.retry_after.unwrap_or_default();
+    let mut at_least = asked(ended.retry_after);
     let mut attempt = 0;
     while !policy.is_spent(attempt) {
         // Without random bytes the whole bound is waited: slow, but no stampede that this client could help.
         let random = getrandom::u64().unwrap_or(u64::MAX);
-        sleep(at_least + policy.delay(attempt, random)).await;
+        sleep(at_least.saturating_add(policy.delay(attempt, random))).await;
         match builder.connect_into(credentials, Arc::clone(events), false).await {
             Ok(client) => return Some(client),
             Err(error) if error.is_retryable() => {
                 tracing::debug!(%error, attempt, "not back yet");
                 at_least = match error {
-                    ClientError::Refused { retry_after, .. } => retry_after.unwrap_or_default(),
+                    ClientError::Refused { retry_after, .. } => asked(retry_after),
+                    ClientError::Closed(ended) => asked(ended.retry_after),
                     _ => Duration::ZERO,
                 };
             }
@@ -214,6 +293,11 @@ async fn come_back(
         attempt += 1;
     }
     None
+}
+
+/// What the gateway asked for, within reason.
+fn asked(retry_after: Option<Duration>) -> Duration {
+    retry_after.unwrap_or_default().min(LONGEST_ASKED)
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! Messages to bytes and back, in the encoding of the connection. JSON is plain text frames; protobuf is the
 //! envelope, with the JSON of the data inside an `im.base.BaseRequest` where the command has no type of its own.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use gateway_codec::proto::im::base::ImHeader;
 use gateway_codec::proto::im::push::{PushRequest, PushType};
@@ -237,10 +239,41 @@ fn push(request: PushRequest) -> Push {
     }
 }
 
-/// The Close frame as an end; a draining gateway may say in the reason when to come back.
-pub(crate) fn ended(code: u16, reason: String, retry_after: Option<std::time::Duration>) -> Ended {
+/// The Close frame as an end. A draining gateway says in its notice when to come back, and again in the reason, for
+/// clients that have missed the notice.
+pub(crate) fn ended(code: u16, reason: String, from_notice: Option<Duration>) -> Ended {
     Ended {
-        retry_after,
+        retry_after: from_notice.or_else(|| retry_after(&reason)),
         ..Ended::by_peer(code, reason)
+    }
+}
+
+/// `retry_after_ms=1234`, alone or among other words.
+fn retry_after(reason: &str) -> Option<Duration> {
+    let mut words = reason.split([' ', ',', ';']);
+    let millis = words.find_map(|word| word.strip_prefix("retry_after_ms="))?;
+    let millis = millis.parse().ok().filter(|millis| *millis > 0)?;
+    Some(Duration::from_millis(millis))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_may_say_when_to_come_back_and_the_notice_goes_first() {
+        let ms = Duration::from_millis;
+        for (reason, from_notice, expected) in [
+            ("retry_after_ms=1234", None, Some(ms(1234))),
+            ("draining; retry_after_ms=7", None, Some(ms(7))),
+            ("retry_after_ms=1234", Some(ms(5)), Some(ms(5))),
+            ("retry_after_ms=0", None, None),
+            ("retry_after_ms=-1", None, None),
+            ("retry_after_ms=soon", None, None),
+            ("", None, None),
+        ] {
+            let ended = ended(1012, reason.to_owned(), from_notice);
+            assert_eq!(ended.retry_after, expected, "{reason}");
+        }
     }
 }

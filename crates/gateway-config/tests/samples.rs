@@ -146,7 +146,7 @@ fn the_sample_of_the_project_requirement_loads_with_its_other_names() {
         config.platforms.get("admin").unwrap().required_role.as_deref(),
         Some("admin")
     );
-    assert_eq!(warned(&loaded), ["auth.jwt_secret", "storage"]);
+    assert_eq!(warned(&loaded), ["auth.jwt_secret", "cluster.secret"]);
 }
 
 #[test]

@@ -3,6 +3,9 @@
 
 mod commands;
 mod connecting;
+mod duplicates;
 mod events;
+mod resending;
+mod resuming;
 mod returning;
 mod stub;

@@ -1,34 +1,11 @@
 //! Coming back by itself, and staying away when told to.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use gateway_client::{Client, ClientError, Event, Persistent, ReconnectPolicy};
-use serde_json::{Value, json};
+use gateway_client::{ClientError, Event};
+use serde_json::json;
 
-use crate::stub::{Peer, Stub, push, reply};
-
-const POLICY: ReconnectPolicy = ReconnectPolicy {
-    base: Duration::from_millis(10),
-    cap: Duration::from_millis(20),
-    attempts: Some(5),
-};
-
-fn tokens(access: &str, refresh: &str) -> Value {
-    json!({ "token": access, "refresh_token": refresh, "expires_in": 60, "user_info": {} })
-}
-
-async fn connected(stub: &Stub) -> (Persistent, Peer) {
-    let builder = Client::builder(&stub.url())
-        .login("bob", "password")
-        .device("pixel", "android");
-    let gateway = async {
-        let mut peer = stub.accept(false).await;
-        peer.answer(tokens("a1", "r1")).await;
-        peer
-    };
-    let (client, peer) = tokio::join!(Persistent::connect(builder, POLICY), gateway);
-    (client.unwrap(), peer)
-}
+use crate::stub::{Stub, connected, notice, push, reply, tokens};
 
 #[tokio::test]
 async fn a_lost_connection_is_made_again_and_bound_by_the_token() {
@@ -104,4 +81,28 @@ async fn attempts_have_an_end() {
         .await
         .unwrap();
     assert_eq!(ended.code, None);
+}
+
+#[tokio::test]
+async fn a_gateway_that_drains_is_left_alone_for_as_long_as_it_asks() {
+    let asked = Duration::from_millis(300);
+    for (by_notice, reason) in [(false, "retry_after_ms=300"), (true, "")] {
+        let stub = Stub::start().await;
+        let (_client, mut peer) = connected(&stub).await;
+        if by_notice {
+            peer.say(notice(
+                200,
+                &json!({ "event": "draining", "retry_after_ms": 300 }),
+            ))
+            .await;
+        }
+        let closed = Instant::now();
+        peer.close(1012, reason).await;
+        let _peer = stub.accept(false).await;
+        assert!(
+            closed.elapsed() >= asked,
+            "{by_notice} {reason} {:?}",
+            closed.elapsed()
+        );
+    }
 }

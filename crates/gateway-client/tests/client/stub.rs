@@ -4,12 +4,19 @@
 use std::time::Duration;
 
 use fastwebsockets::{Frame, OpCode, Payload, Role, WebSocket};
+use gateway_client::{Client, Persistent, ReconnectPolicy};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(5);
+
+const POLICY: ReconnectPolicy = ReconnectPolicy {
+    base: Duration::from_millis(10),
+    cap: Duration::from_millis(20),
+    attempts: Some(5),
+};
 
 pub(crate) struct Stub {
     listener: TcpListener,
@@ -68,6 +75,33 @@ impl Stub {
     }
 }
 
+/// What a login gives.
+pub(crate) fn tokens(access: &str, refresh: &str) -> Value {
+    json!({ "token": access, "refresh_token": refresh, "expires_in": 60, "user_info": {} })
+}
+
+/// A client that comes back, logged in by name with the tokens `a1` and `r1`.
+pub(crate) async fn connected(stub: &Stub) -> (Persistent, Peer) {
+    let builder = Client::builder(&stub.url())
+        .login("bob", "password")
+        .device("pixel", "android");
+    let gateway = async {
+        let mut peer = stub.accept(false).await;
+        peer.answer(tokens("a1", "r1")).await;
+        peer
+    };
+    let (client, peer) = tokio::join!(Persistent::connect(builder, POLICY), gateway);
+    (client.unwrap(), peer)
+}
+
+/// The return of such a client, and the data of the 1002 by which it binds.
+pub(crate) async fn returned(stub: &Stub) -> (Peer, Value) {
+    let mut peer = stub.accept(false).await;
+    let request = peer.answer(json!({ "valid": true })).await;
+    assert_eq!(request["cmd_id"], 1002);
+    (peer, request["data"].clone())
+}
+
 /// A frame of the gateway's, short enough for one length byte.
 pub(crate) fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first];
@@ -115,6 +149,13 @@ impl Peer {
         let (opcode, payload) = self.frame().await;
         assert_eq!(opcode, OpCode::Text);
         serde_json::from_slice(&payload).unwrap()
+    }
+
+    /// The next request, which has to acknowledge a push; the id of that.
+    pub(crate) async fn acknowledgement(&mut self) -> String {
+        let request = self.request().await;
+        assert_eq!(request["cmd_id"], 5006);
+        request["data"]["push_id"].as_str().unwrap().to_owned()
     }
 
     /// Whether the client says nothing for that long.
