@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn rows_have_the_numbers_that_they_are_known_by() {
-        assert!(Row::ALL.iter().map(|row| row.number()).eq(1..=12));
+        assert!(Row::ALL.iter().map(|row| row.number()).eq(1..=13));
     }
 
     #[test]
