@@ -553,7 +553,7 @@ fn settings(config: &Config) -> Settings {
         origins: config.cors.allowed_origins.clone(),
         unreadable: config.limits.bad_messages,
         held: config.limits.commands_during_bind,
-        in_flight: config.limits.commands_in_flight,
+        in_flight: u32::try_from(config.limits.commands_in_flight).unwrap_or(u32::MAX),
         bind_timeout: config.limits.bind_timeout,
         user_service: ServiceName::user(),
     }

@@ -27,8 +27,13 @@ pub struct PipelineMetrics {
     /// Messages received, whatever became of them.
     pub messages: Counter,
     refused: Arc<[Counter]>,
-    connections: Gauge,
-    open: Arc<AtomicU64>,
+    open: Arc<Open>,
+}
+
+/// Open WebSockets: for the operator, and for this node itself.
+struct Open {
+    gauge: Gauge,
+    count: AtomicU64,
 }
 
 impl Default for PipelineMetrics {
@@ -41,8 +46,10 @@ impl Default for PipelineMetrics {
         Self {
             messages: metrics::counter!("gateway_messages_total"),
             refused,
-            connections: metrics::gauge!("gateway_connections"),
-            open: Arc::default(),
+            open: Arc::new(Open {
+                gauge: metrics::gauge!("gateway_connections"),
+                count: AtomicU64::new(0),
+            }),
         }
     }
 }
@@ -57,29 +64,23 @@ impl PipelineMetrics {
 
     /// WebSockets that are open on this node.
     pub fn open_connections(&self) -> u64 {
-        self.open.load(Ordering::Relaxed)
+        self.open.count.load(Ordering::Relaxed)
     }
 
     /// One more WebSocket, until the guard is dropped.
     pub fn connection(&self) -> OpenConnection {
-        self.open.fetch_add(1, Ordering::Relaxed);
-        self.connections.increment(1.0);
-        OpenConnection {
-            connections: self.connections.clone(),
-            open: self.open.clone(),
-        }
+        self.open.count.fetch_add(1, Ordering::Relaxed);
+        self.open.gauge.increment(1.0);
+        OpenConnection(self.open.clone())
     }
 }
 
 /// Counts a WebSocket while it is open.
-pub struct OpenConnection {
-    connections: Gauge,
-    open: Arc<AtomicU64>,
-}
+pub struct OpenConnection(Arc<Open>);
 
 impl Drop for OpenConnection {
     fn drop(&mut self) {
-        self.open.fetch_sub(1, Ordering::Relaxed);
-        self.connections.decrement(1.0);
+        self.0.count.fetch_sub(1, Ordering::Relaxed);
+        self.0.gauge.decrement(1.0);
     }
 }

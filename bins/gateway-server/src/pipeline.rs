@@ -53,7 +53,7 @@ pub struct Settings {
     /// Commands that may wait for a bind.
     pub held: usize,
     /// Commands of one session at the back ends; past it its socket is not read.
-    pub in_flight: usize,
+    pub in_flight: u32,
     /// How long a bind may take.
     pub bind_timeout: std::time::Duration,
     /// Pages whose browsers may connect; none named is all.

@@ -90,7 +90,7 @@ impl Rules {
             roles: roles(claims)?,
         };
         let token = TokenRef {
-            jti: jti(claims)?.to_owned(),
+            jti: jti(claims)?.into(),
             family: family(claims)?,
         };
         Ok(Identity::new(subject, token, expires_at))

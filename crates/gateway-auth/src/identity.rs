@@ -27,9 +27,14 @@ pub struct Subject {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Identity(Arc<Inner>);
 
+/// A subject, without the room to grow that its texts do not need: every bound session holds one.
 #[derive(PartialEq, Eq)]
 struct Inner {
-    subject: Subject,
+    user_id: UserId,
+    device_id: DeviceId,
+    platform: Platform,
+    username: Box<str>,
+    roles: Box<[String]>,
     token: TokenRef,
     expires_at: Timestamp,
 }
@@ -37,7 +42,11 @@ struct Inner {
 impl Identity {
     pub(crate) fn new(subject: Subject, token: TokenRef, expires_at: Timestamp) -> Self {
         Self(Arc::new(Inner {
-            subject,
+            user_id: subject.user_id,
+            device_id: subject.device_id,
+            platform: subject.platform,
+            username: subject.username.into(),
+            roles: subject.roles.into(),
             token,
             expires_at,
         }))
@@ -46,31 +55,31 @@ impl Identity {
     /// The user.
     #[must_use]
     pub fn user_id(&self) -> &UserId {
-        &self.0.subject.user_id
+        &self.0.user_id
     }
 
     /// Name shown.
     #[must_use]
     pub fn username(&self) -> &str {
-        &self.0.subject.username
+        &self.0.username
     }
 
     /// The device that the token was given to.
     #[must_use]
     pub fn device_id(&self) -> &DeviceId {
-        &self.0.subject.device_id
+        &self.0.device_id
     }
 
     /// The device's platform.
     #[must_use]
     pub fn platform(&self) -> &Platform {
-        &self.0.subject.platform
+        &self.0.platform
     }
 
     /// Roles, in the token's order.
     #[must_use]
     pub fn roles(&self) -> &[String] {
-        &self.0.subject.roles
+        &self.0.roles
     }
 
     /// Whether it has a role; names are compared byte by byte.

@@ -25,27 +25,34 @@ pub type RefreshHash = [u8; 32];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRef {
     /// `jti` of the access token: 1 to 128 visible ASCII characters.
-    pub jti: String,
+    pub jti: Box<str>,
     /// `fid`: the family of refresh tokens that it came from; none where the token was minted without one.
     pub family: Option<FamilyId>,
 }
 
 /// Names a family: all refresh tokens that follow from one login. 128 random bits.
+/// Kept as bytes: a session holds one, and they need no alignment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct FamilyId(pub u128);
+pub struct FamilyId([u8; 16]);
 
 impl FamilyId {
+    /// The family of this number.
+    #[must_use]
+    pub fn from_bits(bits: u128) -> Self {
+        Self(bits.to_be_bytes())
+    }
+
     /// Reads what `Display` writes.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let hex = text.len() == 32 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
-        hex.then(|| u128::from_str_radix(text, 16).ok().map(Self))?
+        hex.then(|| u128::from_str_radix(text, 16).ok().map(Self::from_bits))?
     }
 }
 
 impl std::fmt::Display for FamilyId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:032x}", self.0)
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
     }
 }
 

@@ -1,13 +1,13 @@
 //! Validated ids, so that nothing unchecked of a peer's becomes a map key, a Redis key or a log field.
 //!
-//! The textual ids share their text (`Arc<str>`), since one user's id is held by each of its sessions. Braces
-//! and colons are refused because Redis keys are built of them: `user:sessions:{U}`.
+//! The textual ids share their text, since one user's id is held by each of its sessions, and are one word each
+//! (`ArcStr`; an `Arc<str>` is two): an idle session holds a dozen of them. Braces and colons are refused because Redis keys are built of them: `user:sessions:{U}`.
 
 mod random;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use arcstr::ArcStr;
 
 pub use random::{RequestId, SessionId};
 
@@ -55,7 +55,7 @@ macro_rules! textual_id {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
         #[serde(try_from = "String")]
-        pub struct $name(Arc<str>);
+        pub struct $name(ArcStr);
 
         impl AsRef<str> for $name {
             fn as_ref(&self) -> &str {

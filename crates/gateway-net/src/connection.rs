@@ -80,11 +80,8 @@ pub(crate) struct Connection<H: SessionHandler> {
     stream: TcpStream,
     shared: Arc<Shared>,
     decoder: Decoder,
-    /// Bytes read but not decoded, since the handler had a backlog.
-    unread: Option<Box<[u8]>>,
-    unsent: Option<Box<Unsent>>,
-    /// Encoded pongs to be written.
-    pongs: Vec<u8>,
+    /// `None` nearly always.
+    left: Option<Box<Left>>,
     /// The last ticket that was written.
     written: u64,
     reason: EndReason,
@@ -108,6 +105,16 @@ pub(crate) struct Connection<H: SessionHandler> {
     _permit: Permit,
 }
 
+/// What a turn could not finish. Apart, so that a connection that has nothing of it holds one word.
+#[derive(Default)]
+struct Left {
+    /// Bytes read but not decoded, since the handler had a backlog.
+    unread: Option<Box<[u8]>>,
+    unsent: Option<Unsent>,
+    /// Encoded pongs to be written.
+    pongs: Vec<u8>,
+}
+
 // Nothing in it is pinned.
 impl<H: SessionHandler> Unpin for Connection<H> {}
 
@@ -124,13 +131,17 @@ impl<H: SessionHandler> Connection<H> {
         let now = worker.now();
         let decoder = Decoder::new(worker.limits().message_bytes);
         let ping_at = worker.next_ping(now);
+        let left = (!read_ahead.is_empty()).then(|| {
+            Box::new(Left {
+                unread: Some(read_ahead.into()),
+                ..Left::default()
+            })
+        });
         Self {
             stream,
             shared,
             decoder,
-            unread: (!read_ahead.is_empty()).then(|| read_ahead.into()),
-            unsent: None,
-            pongs: Vec::new(),
+            left,
             written: 0,
             reason: EndReason::Local(GOING_AWAY),
             code: GOING_AWAY,
@@ -147,6 +158,24 @@ impl<H: SessionHandler> Connection<H> {
             ended: false,
             handler,
             _permit: permit,
+        }
+    }
+
+    /// Whether bytes wait for the socket to take them.
+    fn is_blocked(&self) -> bool {
+        self.left.as_ref().is_some_and(|left| left.unsent.is_some())
+    }
+
+    /// What the turn leaves, to be added to.
+    fn left(&mut self) -> &mut Left {
+        self.left.get_or_insert_default()
+    }
+
+    /// Frees what holds nothing.
+    fn tidy(&mut self) {
+        let empty = |left: &Left| left.unread.is_none() && left.unsent.is_none() && left.pongs.is_empty();
+        if self.left.as_deref().is_some_and(empty) {
+            self.left = None;
         }
     }
 
@@ -177,6 +206,7 @@ impl<H: SessionHandler> Connection<H> {
         let held = self.paused;
         self.notice_close();
         let flush = self.flush(cx, batch);
+        self.tidy();
         if self.phase == Phase::Done {
             return Turn::Done;
         }
@@ -314,7 +344,7 @@ impl<H: SessionHandler> Future for Connection<H> {
             Err(_) => {
                 tracing::error!(peer = %this.shared.peer(), "a session handler panicked");
                 (this.reason, this.code) = (EndReason::Panicked, FAULT);
-                if this.unsent.is_none() && !this.close_taken {
+                if !this.is_blocked() && !this.close_taken {
                     // Best effort: it has two bytes to say, and nobody waits for them.
                     let _ = this.stream.try_write(&[0x88, 2, (FAULT >> 8) as u8, FAULT as u8]);
                 }

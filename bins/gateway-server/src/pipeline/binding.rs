@@ -70,7 +70,7 @@ impl Pipeline {
             user_id: identity.user_id().clone(),
             device_id: identity.device_id().clone(),
             platform: identity.platform().clone(),
-            address: session.address,
+            address: session.address(),
         };
         let binding = self.registry.bind(new, session.clone(), self.clock.now());
         let record = match tokio::time::timeout(self.settings.bind_timeout, binding).await {
@@ -108,7 +108,7 @@ impl Pipeline {
         self.schedule(session);
         tracing::debug!(session_id = %session.id, user_id = %bound.identity.user_id(),
             device_id = %bound.identity.device_id(), platform = %bound.identity.platform(),
-            address = %session.address, "session bound");
+            address = %session.address(), "session bound");
         Ok(bound)
     }
 
@@ -148,7 +148,7 @@ impl Pipeline {
     /// A handshake whose token does not bind: the client is told and closed.
     fn turn_away(&self, session: &Session, fault: &Fault) {
         self.metrics.refused(fault.code());
-        tracing::info!(%fault, session_id = %session.id, address = %session.address, "a handshake was turned away");
+        tracing::info!(%fault, session_id = %session.id, address = %session.address(), "a handshake was turned away");
         let code = match fault.code() {
             Code::Unauthorized => CloseCode::AuthFailed,
             // 400: of a platform that is not configured (any more). Coming back would not help.

@@ -68,9 +68,7 @@ impl Acceptor for Door {
         let subprotocol = hello.subprotocol.map(str::to_owned);
         let handler = Connection {
             pipeline: self.pipeline.clone(),
-            hello: Some(Box::new(hello)),
-            session: None,
-            open: None,
+            stage: Stage::Greeted(Box::new(hello)),
         };
         Ok(Accepted { handler, subprotocol })
     }
@@ -79,17 +77,31 @@ impl Acceptor for Door {
 /// One connection, from its opening to its end.
 pub struct Connection {
     pipeline: Arc<Pipeline>,
-    /// Until it is opened.
-    hello: Option<Box<Hello>>,
-    /// From then on.
-    session: Option<Arc<Session>>,
-    /// Counted while it is open.
-    open: Option<OpenConnection>,
+    stage: Stage,
+}
+
+/// What is known of a connection.
+enum Stage {
+    /// What its handshake said, until it is opened.
+    Greeted(Box<Hello>),
+    Open(Arc<Session>, OpenConnection),
+    Ended,
+}
+
+impl Connection {
+    fn session(&self) -> Option<&Arc<Session>> {
+        match &self.stage {
+            Stage::Open(session, _) => Some(session),
+            Stage::Greeted(_) | Stage::Ended => None,
+        }
+    }
 }
 
 impl SessionHandler for Connection {
     fn opened(&mut self, outbound: Outbound) {
-        let hello = self.hello.take().unwrap_or_default();
+        let Stage::Greeted(hello) = std::mem::replace(&mut self.stage, Stage::Ended) else {
+            return;
+        };
         let pipeline = &self.pipeline;
         let session = Arc::new(Session::new(
             pipeline.session_id(),
@@ -104,12 +116,11 @@ impl SessionHandler for Connection {
             Some(token) => pipeline.bind_at_handshake(&session, token),
             None => pipeline.welcome(&session, false),
         }
-        self.session = Some(session);
-        self.open = Some(self.pipeline.metrics.connection());
+        self.stage = Stage::Open(session, self.pipeline.metrics.connection());
     }
 
     fn message(&mut self, message: Message<'_>) {
-        let Some(session) = &self.session else { return };
+        let Some(session) = self.session() else { return };
         match message {
             Message::Text(text) => self.pipeline.receive(session, Encoding::Json, text.as_bytes()),
             Message::Binary(bytes) => self.pipeline.receive(session, Encoding::Protobuf, bytes),
@@ -117,26 +128,26 @@ impl SessionHandler for Connection {
     }
 
     fn written(&mut self, up_to: u64) {
-        if let Some(session) = &self.session {
+        if let Some(session) = self.session() {
             self.pipeline.delivery.written(session.id, up_to);
         }
     }
 
     fn woken(&mut self) {
-        if let Some(session) = &self.session {
+        if let Some(session) = self.session() {
             self.pipeline.pass_time(session);
         }
     }
 
     fn backlog(&self) -> bool {
-        self.session.as_ref().is_some_and(|session| {
+        self.session().is_some_and(|session| {
             session.in_flight.load(Ordering::Relaxed) >= self.pipeline.settings.in_flight
         })
     }
 
     fn closed(&mut self, end: End) {
-        self.open = None;
-        if let Some(session) = self.session.take() {
+        if let Stage::Open(session, open) = std::mem::replace(&mut self.stage, Stage::Ended) {
+            drop(open);
             self.pipeline.ended(&session, &end);
         }
     }

@@ -47,122 +47,141 @@ pub struct Limits {
     pub expiry_notice: Duration,
 }
 
-/// The state of one connection's life.
+/// The state of one connection's life. Every session holds one, so a stage keeps what it needs and nothing else.
 #[derive(Debug)]
-pub struct Life {
-    stage: Stage,
-    /// When the connection was opened, later when its last message came.
+pub struct Life(Now);
+
+#[derive(Debug)]
+enum Now {
+    Unbound { opened: Instant },
+    Binding { opened: Instant },
+    Bound(Times),
+    Closed,
+}
+
+/// When a bound connection ends.
+#[derive(Debug)]
+struct Times {
     last_message: Instant,
-    opened: Instant,
-    /// Only while bound.
     expires: Instant,
-    idle: Duration,
+    idle_seconds: u32,
     expiry_noticed: bool,
+}
+
+impl Times {
+    fn idle_end(&self) -> Instant {
+        self.last_message + Duration::from_secs(self.idle_seconds.into())
+    }
 }
 
 impl Life {
     /// A connection that has just been opened.
     pub fn new(now: Instant) -> Self {
-        Self {
-            stage: Stage::Unbound,
-            last_message: now,
-            opened: now,
-            expires: now,
-            idle: Duration::ZERO,
-            expiry_noticed: false,
-        }
+        Self(Now::Unbound { opened: now })
     }
 
     /// Where it stands.
     pub fn stage(&self) -> Stage {
-        self.stage
+        match self.0 {
+            Now::Unbound { .. } => Stage::Unbound,
+            Now::Binding { .. } => Stage::Binding,
+            Now::Bound(_) => Stage::Bound,
+            Now::Closed => Stage::Closed,
+        }
     }
 
     /// A message came, whatever it says.
     pub fn message(&mut self, now: Instant) {
-        self.last_message = now;
+        if let Now::Bound(times) = &mut self.0 {
+            times.last_message = now;
+        }
     }
 
     /// A bind begins. `false`: there is nothing to bind any more.
     pub fn begin_bind(&mut self) -> bool {
-        let open = self.stage == Stage::Unbound;
-        if open {
-            self.stage = Stage::Binding;
-        }
-        open
+        let Now::Unbound { opened } = self.0 else {
+            return false;
+        };
+        self.0 = Now::Binding { opened };
+        true
     }
 
     /// The bind under way did not succeed; the time to authenticate goes on where it was.
     pub fn bind_failed(&mut self) {
-        if self.stage == Stage::Binding {
-            self.stage = Stage::Unbound;
+        if let Now::Binding { opened } = self.0 {
+            self.0 = Now::Unbound { opened };
         }
     }
 
-    /// The bind under way succeeded. `false`: the connection was closed meanwhile and the bind is to be undone.
+    /// The bind under way succeeded; `idle` counts in whole seconds, a part of one for a whole. `false`: the connection
+    /// was closed meanwhile and the bind is to be undone.
     pub fn bound(&mut self, now: Instant, valid_for: Duration, idle: Duration) -> bool {
-        if self.stage != Stage::Binding {
+        if !matches!(self.0, Now::Binding { .. }) {
             return false;
         }
-        self.stage = Stage::Bound;
-        self.last_message = now;
-        self.idle = idle;
-        self.set_expiry(now, valid_for);
+        let seconds = idle.as_secs() + u64::from(idle.subsec_nanos() > 0);
+        self.0 = Now::Bound(Times {
+            last_message: now,
+            expires: ends(now, valid_for),
+            idle_seconds: u32::try_from(seconds).unwrap_or(u32::MAX),
+            expiry_noticed: false,
+        });
         true
     }
 
     /// A later token was accepted on a bound connection; an earlier end than today's is not taken.
     pub fn extend(&mut self, now: Instant, valid_for: Duration) {
-        if self.stage == Stage::Bound && ends(now, valid_for) > self.expires {
-            self.set_expiry(now, valid_for);
+        if let Now::Bound(times) = &mut self.0
+            && ends(now, valid_for) > times.expires
+        {
+            times.expires = ends(now, valid_for);
+            times.expiry_noticed = false;
         }
     }
 
     /// It is over. Returns the stage it was in.
     pub fn close(&mut self) -> Stage {
-        std::mem::replace(&mut self.stage, Stage::Closed)
+        let stage = self.stage();
+        self.0 = Now::Closed;
+        stage
     }
 
     /// What is due now. Told once each; everything but [`Due::TokenExpiring`] ends the connection.
     pub fn due(&mut self, now: Instant, limits: &Limits) -> Option<Due> {
-        match self.stage {
-            Stage::Closed => None,
-            Stage::Unbound | Stage::Binding => {
-                (now >= self.opened + limits.authenticate).then_some(Due::AuthTimeout)
+        match &mut self.0 {
+            Now::Closed => None,
+            Now::Unbound { opened } | Now::Binding { opened } => {
+                (now >= *opened + limits.authenticate).then_some(Due::AuthTimeout)
             }
-            Stage::Bound if now >= self.expires => Some(Due::TokenExpired),
-            Stage::Bound if now >= self.last_message + self.idle => Some(Due::Idle),
-            Stage::Bound if !self.expiry_noticed && now + limits.expiry_notice >= self.expires => {
-                self.expiry_noticed = true;
+            Now::Bound(times) if now >= times.expires => Some(Due::TokenExpired),
+            Now::Bound(times) if now >= times.idle_end() => Some(Due::Idle),
+            Now::Bound(times) if !times.expiry_noticed && now + limits.expiry_notice >= times.expires => {
+                times.expiry_noticed = true;
                 Some(Due::TokenExpiring {
-                    expires_in: self.expires - now,
+                    expires_in: times.expires - now,
                 })
             }
-            Stage::Bound => None,
+            Now::Bound(_) => None,
         }
     }
 
     /// When to ask [`Life::due`] next. A message in between moves the idle end, so waking may find nothing due.
     pub fn next_deadline(&self, limits: &Limits) -> Option<Instant> {
-        match self.stage {
-            Stage::Closed => None,
-            Stage::Unbound | Stage::Binding => Some(self.opened + limits.authenticate),
-            Stage::Bound => {
-                let expiry = if self.expiry_noticed {
-                    self.expires
+        match &self.0 {
+            Now::Closed => None,
+            Now::Unbound { opened } | Now::Binding { opened } => Some(*opened + limits.authenticate),
+            Now::Bound(times) => {
+                let expiry = if times.expiry_noticed {
+                    times.expires
                 } else {
-                    self.expires
+                    times
+                        .expires
                         .checked_sub(limits.expiry_notice)
-                        .unwrap_or(self.expires)
+                        .unwrap_or(times.expires)
                 };
-                Some(expiry.min(self.last_message + self.idle))
+                Some(expiry.min(times.idle_end()))
             }
         }
-    }
-
-    fn set_expiry(&mut self, now: Instant, valid_for: Duration) {
-        self.expires = ends(now, valid_for);
-        self.expiry_noticed = false;
     }
 }
 

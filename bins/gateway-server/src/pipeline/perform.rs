@@ -357,7 +357,7 @@ pub fn data<'r, T: Deserialize<'r>>(request: &'r Request<'_>) -> Result<T, Fault
 }
 
 fn caller<'a>(session: &'a Session, bound: Option<&'a Bound>, claims: &'a Claims<'_>) -> Caller<'a> {
-    let address: IpAddr = session.address;
+    let address: IpAddr = session.address();
     match bound {
         Some(bound) => Caller {
             identity: Some(&bound.identity),

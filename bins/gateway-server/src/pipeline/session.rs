@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -25,8 +25,6 @@ use super::life::Life;
 pub struct Session {
     /// Its name, unguessable and unique.
     pub id: SessionId,
-    /// Where the client comes from.
-    pub address: IpAddr,
     /// The order of its commands at the back ends.
     pub flow: Flow,
     outbound: Outbound,
@@ -34,7 +32,7 @@ pub struct Session {
     encoding: AtomicU8,
     acknowledges: AtomicBool,
     /// Commands at the back ends.
-    pub in_flight: AtomicUsize,
+    pub in_flight: AtomicU32,
     /// Unreadable messages in a row.
     pub unreadable: AtomicU32,
     /// No further command is begun: the client is sent elsewhere. `State::farewell` says how.
@@ -92,12 +90,11 @@ impl Session {
     ) -> Self {
         Self {
             id,
-            address: outbound.peer().ip(),
             flow: Flow::default(),
             outbound,
             encoding: AtomicU8::new(encoding.map_or(0, number)),
             acknowledges: AtomicBool::new(acknowledges),
-            in_flight: AtomicUsize::new(0),
+            in_flight: AtomicU32::new(0),
             unreadable: AtomicU32::new(0),
             draining: AtomicBool::new(false),
             state: Mutex::new(State {
@@ -108,6 +105,11 @@ impl Session {
                 farewell: None,
             }),
         }
+    }
+
+    /// Where the client comes from.
+    pub fn address(&self) -> IpAddr {
+        self.outbound.peer().ip()
     }
 
     /// Its state. Keep the guard for a moment only.

@@ -124,8 +124,8 @@ fn issued_claims_pass_their_own_check() {
         roles: vec!["a".to_owned()],
     };
     let token = TokenRef {
-        jti: "t".to_owned(),
-        family: Some(FamilyId(7)),
+        jti: "t".into(),
+        family: Some(FamilyId::from_bits(7)),
     };
     let (claims, identity) = rules.issue(subject, token, Duration::from_secs(10), now());
     assert_eq!(rules.check(claims.as_object().unwrap(), now()), Ok(identity));

@@ -134,7 +134,7 @@ impl TokenStore for EmbeddedTokenStore {
         until: Timestamp,
         now: Timestamp,
     ) -> Result<(), AuthError> {
-        let mut lines = vec![(token.jti.clone(), until)];
+        let mut lines = vec![(token.jti.to_string(), until)];
         {
             let state = &mut *self.state();
             if let Some(id) = token.family {

@@ -231,7 +231,7 @@ impl TokenStore for RedisTokenStore {
         until: Timestamp,
         now: Timestamp,
     ) -> Result<(), AuthError> {
-        let mut ids = vec![(token.jti.clone(), until)];
+        let mut ids = vec![(token.jti.to_string(), until)];
         let mut ended = Ok(());
         if let Some(family) = token.family {
             let end = self.script(&END, user_id, now).arg(family.to_string());
@@ -253,7 +253,7 @@ impl TokenStore for RedisTokenStore {
     async fn are_revoked(&self, tokens: &[TokenRef], now: Timestamp) -> Result<Vec<bool>, AuthError> {
         let ids_of = |token: &TokenRef| {
             let family = token.family.map(|family| family.to_string());
-            std::iter::once(token.jti.clone()).chain(family)
+            std::iter::once(token.jti.to_string()).chain(family)
         };
         // What is known here needs no asking, and is known where the store is away.
         let known: Vec<bool> = {

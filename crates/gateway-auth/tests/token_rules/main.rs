@@ -73,12 +73,12 @@ impl<'a> Player<'a> {
     fn family(&self, number: u8) -> FamilyId {
         let mut id = [0; 16];
         id.copy_from_slice(&self.hash(u32::MAX)[..16]);
-        FamilyId(u128::from_be_bytes(id) ^ u128::from(number))
+        FamilyId::from_bits(u128::from_be_bytes(id) ^ u128::from(number))
     }
 
     fn token(&self, family: u8, jti: &str) -> TokenRef {
         TokenRef {
-            jti: format!("{}/{jti}", self.user),
+            jti: format!("{}/{jti}", self.user).into(),
             family: Some(self.family(family)),
         }
     }

@@ -188,7 +188,10 @@ async fn each_revocation_is_told_with_its_end() {
         .revoke(&player.user, &token, until, player.start)
         .await
         .unwrap();
-    let mut expected = [(player.family(2).to_string(), until), (token.jti, until)];
+    let mut expected = [
+        (player.family(2).to_string(), until),
+        (token.jti.to_string(), until),
+    ];
     expected.sort();
     assert_eq!(take(), expected);
 }

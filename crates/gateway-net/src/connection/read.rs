@@ -27,7 +27,7 @@ pub(super) enum Read {
 impl<H: SessionHandler> Connection<H> {
     pub(super) fn read(&mut self, cx: &mut Context<'_>, input: &mut [u8]) -> Read {
         if !self.paused
-            && let Some(mut unread) = self.unread.take()
+            && let Some(mut unread) = self.left.as_mut().and_then(|left| left.unread.take())
         {
             self.take_in(&mut unread);
         }
@@ -35,7 +35,7 @@ impl<H: SessionHandler> Connection<H> {
             if self.paused || self.eof || self.phase == Phase::Done {
                 return Read::Wait;
             }
-            if self.unread.is_some() {
+            if self.left.as_ref().is_some_and(|left| left.unread.is_some()) {
                 return Read::More;
             }
             let mut buffer = ReadBuf::new(input);
@@ -68,18 +68,17 @@ impl<H: SessionHandler> Connection<H> {
         }
         let mut messages = 0;
         let mut closed = None;
+        let blocked = self.is_blocked();
         let Self {
             decoder,
             handler,
             shared,
-            pongs,
+            left,
             paused,
             phase,
-            unsent,
             ..
         } = self;
         let open = *phase == Phase::Open;
-        let blocked = unsent.is_some();
         let result = decoder.decode(input, |event| {
             match event {
                 Event::Message(message) => {
@@ -98,7 +97,7 @@ impl<H: SessionHandler> Connection<H> {
                 }
                 Event::Ping(body) => {
                     if open {
-                        answer(pongs, body);
+                        answer(&mut left.get_or_insert_default().pongs, body);
                     }
                 }
                 Event::Pong(_) => {}
@@ -117,7 +116,7 @@ impl<H: SessionHandler> Connection<H> {
             (Ok(_), Some(code)) => self.closed_by_peer(code),
             (Ok(used), None) => {
                 if used < input.len() {
-                    self.unread = Some(input[used..].into());
+                    self.left().unread = Some(input[used..].into());
                 }
             }
         }

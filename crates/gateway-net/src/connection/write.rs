@@ -30,12 +30,12 @@ impl<H: SessionHandler> Connection<H> {
             if matches!(self.phase, Phase::Draining | Phase::Done) {
                 return Flush::Done;
             }
-            if let Some(mut unsent) = self.unsent.take() {
+            if let Some(mut unsent) = self.left.as_mut().and_then(|left| left.unsent.take()) {
                 let written = unsent.write(&mut self.stream, cx);
                 match self.account(written) {
                     Some(true) => {}
                     Some(false) => {
-                        self.unsent = Some(unsent);
+                        self.left().unsent = Some(unsent);
                         return Flush::Blocked;
                     }
                     None => return Flush::Done,
@@ -67,7 +67,7 @@ impl<H: SessionHandler> Connection<H> {
                 Some(true) if feed == Feed::More => {}
                 Some(true) => return Flush::Done,
                 Some(false) => {
-                    self.unsent = Some(Box::new(batch.rest(bytes)));
+                    self.left().unsent = Some(batch.rest(bytes));
                     return Flush::Blocked;
                 }
                 None => return Flush::Done,
@@ -78,8 +78,10 @@ impl<H: SessionHandler> Connection<H> {
 
     /// Pongs and the ping that is due.
     fn own_frames(&mut self, batch: &mut Batch) {
-        if !self.pongs.is_empty() {
-            let pongs = std::mem::take(&mut self.pongs);
+        if let Some(left) = &mut self.left
+            && !left.pongs.is_empty()
+        {
+            let pongs = std::mem::take(&mut left.pongs);
             batch.own(|out| out.extend_from_slice(&pongs));
         }
         if std::mem::take(&mut self.ping) {

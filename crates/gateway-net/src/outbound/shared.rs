@@ -1,7 +1,7 @@
 //! What a connection's task and the holders of its [`Outbound`](super::Outbound) share.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -16,7 +16,8 @@ use crate::wheel::Tick;
 
 /// Queue and signals of one connection, and the place of its entry in the timing wheel.
 pub(crate) struct Shared {
-    peer: SocketAddr,
+    /// Address and port apart: a `SocketAddr` is 32 bytes.
+    peer: (IpAddr, u16),
     worker: Arc<WorkerState>,
     /// Where the wheel's valid entry is; 0 while there is none.
     scheduled: AtomicU32,
@@ -103,7 +104,7 @@ impl Shared {
             ..State::default()
         };
         Self {
-            peer,
+            peer: (peer.ip(), peer.port()),
             worker,
             scheduled: AtomicU32::new(0),
             due: AtomicU32::new(0),
@@ -118,7 +119,7 @@ impl Shared {
     }
 
     pub(crate) fn peer(&self) -> SocketAddr {
-        self.peer
+        self.peer.into()
     }
 
     pub(crate) fn is_closing(&self) -> bool {

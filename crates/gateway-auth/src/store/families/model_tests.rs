@@ -101,7 +101,7 @@ fn history(seed: u64, seen: &mut HashMap<&'static str, usize>) {
     let mut families = Families::default();
     families.open(
         NewFamily {
-            id: FamilyId(1),
+            id: FamilyId::from_bits(1),
             subject,
             refresh: refresh(0, now),
         },

@@ -26,7 +26,7 @@ fn family(id: u128, token: u8) -> NewFamily {
         roles: vec![],
     };
     NewFamily {
-        id: FamilyId(id),
+        id: FamilyId::from_bits(id),
         subject,
         refresh: refresh(token, START),
     }
@@ -55,7 +55,7 @@ fn spend(
 }
 
 fn is_reuse(result: Result<(), Refused>) -> bool {
-    matches!(result, Err(Refused::Reused(FamilyId(1), _)))
+    matches!(result, Err(Refused::Reused(family, _)) if family == FamilyId::from_bits(1))
 }
 
 fn refused(error: AuthError) -> Result<(), Refused> {
