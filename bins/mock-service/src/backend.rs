@@ -5,12 +5,16 @@ use std::{pin::Pin, sync::Arc};
 use futures_util::{Stream, stream};
 use gateway_codec::proto::backend::{
     CommandBatch, CommandReply, CommandRequest, DeliveredReply, DeliveredRequest, RecordOfflineReply,
-    RecordOfflineRequest, ReplyBatch, SessionBoundReply, SessionBoundRequest, backend_server::Backend,
+    RecordOfflineRequest, ReplyBatch, SessionBoundReply, SessionBoundRequest, SessionsBoundReply,
+    SessionsBoundRequest, backend_server::Backend,
 };
 use tokio::sync::oneshot;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{engine::Engine, faults::Fate, options::ServiceKind, stream::CommandStream};
+
+/// Of all boxes that are asked for together; those for which there is no room are asked for again.
+const PUSHES_IN_ONE_REPLY: usize = 2_000;
 
 /// The gRPC face of one service.
 pub(crate) struct BackendService {
@@ -82,6 +86,24 @@ impl Backend for BackendService {
     ) -> Result<Response<SessionBoundReply>, Status> {
         let (pushes, more) = self.offline_box().await?.waiting(&request.into_inner().user_id);
         Ok(Response::new(SessionBoundReply { pushes, more }))
+    }
+
+    async fn sessions_bound(
+        &self,
+        request: Request<SessionsBoundRequest>,
+    ) -> Result<Response<SessionsBoundReply>, Status> {
+        let boxes = self.offline_box().await?;
+        let mut replies = Vec::new();
+        let mut length = 0;
+        for session in request.into_inner().sessions {
+            let (pushes, more) = boxes.waiting(&session.user_id);
+            length += pushes.len();
+            if length > PUSHES_IN_ONE_REPLY && !replies.is_empty() {
+                break;
+            }
+            replies.push(SessionBoundReply { pushes, more });
+        }
+        Ok(Response::new(SessionsBoundReply { replies }))
     }
 
     async fn delivered(

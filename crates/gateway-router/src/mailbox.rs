@@ -4,6 +4,8 @@
 //! These calls are rare and idempotent (by push id), so they go over the endpoint's control connection and are repeated
 //! a few times on other endpoints while there is time.
 
+mod gathering;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,9 +15,11 @@ use gateway_codec::proto::backend::{
 };
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::task::TaskTracker;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
+use self::gathering::Gathering;
 use crate::backoff::Backoff;
 use crate::error::RouterError;
 use crate::pool::Pool;
@@ -34,13 +38,18 @@ const REPLY_BYTES: usize = 64 * 1024 * 1024;
 pub(crate) struct Mailbox {
     pool: Arc<Pool>,
     calls: Semaphore,
+    gathering: Gathering,
+    tasks: TaskTracker,
 }
 
 impl Mailbox {
-    pub(crate) fn new(pool: Arc<Pool>) -> Self {
+    /// The way to the boxes behind `pool`; what it begins for several callers runs among `tasks`.
+    pub(crate) fn new(pool: Arc<Pool>, tasks: TaskTracker) -> Self {
         Self {
             pool,
             calls: Semaphore::new(MAX_CALLS),
+            gathering: Gathering::default(),
+            tasks,
         }
     }
 
@@ -96,7 +105,7 @@ impl Mailbox {
 
 impl Router {
     /// Tells the message service that a device is bound, and gets what waits for its user. Repeated while that is
-    /// safe, within `limit`.
+    /// safe, within `limit`. Those that are asked for at nearly the same time go in one call.
     ///
     /// # Errors
     /// [`RouterError`]; `UnknownService` where no message service is configured.
@@ -105,9 +114,7 @@ impl Router {
         request: SessionBoundRequest,
         limit: Duration,
     ) -> Result<SessionBoundReply, RouterError> {
-        let send =
-            |mut client: BackendClient<Channel>, request| async move { client.session_bound(request).await };
-        self.mailbox()?.call(request, limit, send).await
+        self.mailbox()?.session_bound(request, limit).await
     }
 
     /// Tells the message service that these pushes of the offline box were delivered. Repeated within `limit`.
@@ -134,7 +141,7 @@ impl Router {
         self.mailbox()?.call(request, limit, send).await.map(|_| ())
     }
 
-    fn mailbox(&self) -> Result<&Mailbox, RouterError> {
+    fn mailbox(&self) -> Result<&Arc<Mailbox>, RouterError> {
         self.mailbox.as_ref().ok_or(RouterError::UnknownService)
     }
 }

@@ -41,7 +41,7 @@ pub struct Router {
     services: HashMap<ServiceName, Arc<Service>>,
     /// In the order of the configuration, for [`Router::health`].
     pools: Vec<(Arc<Service>, Arc<Pool>)>,
-    pub(crate) mailbox: Option<Mailbox>,
+    pub(crate) mailbox: Option<Arc<Mailbox>>,
     closing: AtomicBool,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -99,7 +99,7 @@ impl Router {
                 stop,
             ));
             if name.as_str() == MESSAGE_SERVICE {
-                router.mailbox = Some(Mailbox::new(pool.clone()));
+                router.mailbox = Some(Arc::new(Mailbox::new(pool.clone(), router.tasks.clone())));
             }
             let service = router.add(name, pool.clone(), config.max_in_flight, telemetry);
             router.pools.push((service, pool));

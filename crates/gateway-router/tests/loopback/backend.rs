@@ -33,6 +33,10 @@ pub(crate) struct Record {
     /// Unary calls that fail before one succeeds.
     pub(crate) unary_failures: AtomicUsize,
     pub(crate) recorded: Mutex<Vec<OfflinePush>>,
+    /// Most binds that one call is answered for; 0: such calls are not known here.
+    pub(crate) together: AtomicUsize,
+    /// How many binds each call told.
+    pub(crate) bound: Mutex<Vec<usize>>,
 }
 
 pub(crate) struct Server {
@@ -194,11 +198,30 @@ impl Backend for Fake {
         request: Request<SessionBoundRequest>,
     ) -> Result<Response<SessionBoundReply>, Status> {
         self.0.unary()?;
+        self.0.bound.lock().unwrap().push(1);
         let more = request.into_inner().user_id == "alice";
         Ok(Response::new(SessionBoundReply {
             pushes: Vec::new(),
             more,
         }))
+    }
+
+    async fn sessions_bound(
+        &self,
+        request: Request<SessionsBoundRequest>,
+    ) -> Result<Response<SessionsBoundReply>, Status> {
+        let together = self.0.together.load(Ordering::SeqCst);
+        if together == 0 {
+            return Err(Status::unimplemented("one by one"));
+        }
+        let sessions = request.into_inner().sessions;
+        self.0.bound.lock().unwrap().push(sessions.len());
+        let reply = |session: SessionBoundRequest| SessionBoundReply {
+            pushes: Vec::new(),
+            more: session.user_id == "alice",
+        };
+        let replies = sessions.into_iter().take(together).map(reply).collect();
+        Ok(Response::new(SessionsBoundReply { replies }))
     }
 
     async fn delivered(&self, _: Request<DeliveredRequest>) -> Result<Response<DeliveredReply>, Status> {

@@ -161,6 +161,55 @@ async fn the_offline_box_is_reached_and_its_calls_are_repeated() {
     assert_eq!(error, RouterError::Disconnected);
 }
 
+/// Tells of 300 binds at once, every third of them alice's, and checks each reply.
+async fn tell_of_300_binds(router: &Router) {
+    let replies = (0..300).map(|number| {
+        let user_id = if number % 3 == 0 { "alice" } else { "bob" };
+        let bound = SessionBoundRequest {
+            user_id: user_id.to_owned(),
+            ..Default::default()
+        };
+        router.session_bound(bound, Duration::from_secs(5))
+    });
+    for (number, reply) in futures_util::future::join_all(replies)
+        .await
+        .into_iter()
+        .enumerate()
+    {
+        assert_eq!(reply.unwrap().more, number % 3 == 0, "reply {number}");
+    }
+}
+
+#[tokio::test]
+async fn binds_at_the_same_time_are_told_together() {
+    let server = Server::start();
+    let router = router(&[("message", &[&server])]);
+    server.record.together.store(1_000, Ordering::SeqCst);
+    tell_of_300_binds(&router).await;
+    let mut calls = server.record.bound.lock().unwrap().clone();
+    calls.sort_unstable();
+    assert_eq!(calls, [44, 256]);
+}
+
+#[tokio::test]
+async fn binds_that_a_reply_had_no_room_for_are_told_again() {
+    let server = Server::start();
+    let router = router(&[("message", &[&server])]);
+    server.record.together.store(100, Ordering::SeqCst);
+    tell_of_300_binds(&router).await;
+    let mut calls = server.record.bound.lock().unwrap().clone();
+    calls.sort_unstable();
+    assert_eq!(calls, [44, 56, 156, 256]);
+}
+
+#[tokio::test]
+async fn a_service_that_knows_no_common_calls_is_told_of_each_bind() {
+    let server = Server::start();
+    let router = router(&[("message", &[&server])]);
+    tell_of_300_binds(&router).await;
+    assert_eq!(*server.record.bound.lock().unwrap(), [1; 300]);
+}
+
 #[tokio::test]
 async fn shutdown_waits_for_what_is_in_flight_and_takes_no_more() {
     let server = Server::start();

@@ -115,6 +115,19 @@ pub struct SessionBoundReply {
     #[prost(bool, tag = "2")]
     pub more: bool,
 }
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SessionsBoundRequest {
+    /// At most 256.
+    #[prost(message, repeated, tag = "1")]
+    pub sessions: ::prost::alloc::vec::Vec<SessionBoundRequest>,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct SessionsBoundReply {
+    /// In the order of the request, at least one. Those that are missing at the end, because the reply would have become
+    /// too long, are asked for again.
+    #[prost(message, repeated, tag = "1")]
+    pub replies: ::prost::alloc::vec::Vec<SessionBoundReply>,
+}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DeliveredRequest {
     #[prost(string, tag = "1")]
@@ -334,6 +347,32 @@ pub mod backend_client {
                 .insert(GrpcMethod::new("mychat.backend.v1.Backend", "SessionBound"));
             self.inner.unary(req, path, codec).await
         }
+        /// The same for devices that were bound at nearly the same time, as after a network's failure. A service that answers
+        /// UNIMPLEMENTED is asked for each by SessionBound.
+        pub async fn sessions_bound(
+            &mut self,
+            request: impl tonic::IntoRequest<super::SessionsBoundRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SessionsBoundReply>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/mychat.backend.v1.Backend/SessionsBound",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("mychat.backend.v1.Backend", "SessionsBound"));
+            self.inner.unary(req, path, codec).await
+        }
         /// Message service only: these pushes of the offline box were delivered.
         pub async fn delivered(
             &mut self,
@@ -419,6 +458,15 @@ pub mod backend_server {
             request: tonic::Request<super::SessionBoundRequest>,
         ) -> std::result::Result<
             tonic::Response<super::SessionBoundReply>,
+            tonic::Status,
+        >;
+        /// The same for devices that were bound at nearly the same time, as after a network's failure. A service that answers
+        /// UNIMPLEMENTED is asked for each by SessionBound.
+        async fn sessions_bound(
+            &self,
+            request: tonic::Request<super::SessionsBoundRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::SessionsBoundReply>,
             tonic::Status,
         >;
         /// Message service only: these pushes of the offline box were delivered.
@@ -632,6 +680,51 @@ pub mod backend_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = SessionBoundSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/mychat.backend.v1.Backend/SessionsBound" => {
+                    #[allow(non_camel_case_types)]
+                    struct SessionsBoundSvc<T: Backend>(pub Arc<T>);
+                    impl<
+                        T: Backend,
+                    > tonic::server::UnaryService<super::SessionsBoundRequest>
+                    for SessionsBoundSvc<T> {
+                        type Response = super::SessionsBoundReply;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::SessionsBoundRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Backend>::sessions_bound(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = SessionsBoundSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(
