@@ -213,6 +213,11 @@ impl Cluster {
         self.peers.others()
     }
 
+    /// How long ago what a node remembered was last lost with it.
+    pub(crate) fn lost_ago(&self) -> Duration {
+        self.peers.lost_ago()
+    }
+
     pub(crate) fn witness(&self) -> Option<Arc<Link>> {
         self.settings
             .config

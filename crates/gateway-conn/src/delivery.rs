@@ -3,7 +3,7 @@
 //! Nothing is dropped in silence. A push to a user is a flight; on every session it is an entry of that session's lane
 //! until the client acknowledges it (or, for a client that does not, until it is written). What no device of the user
 //! takes goes to the [`OfflineSink`], in order per user, through the outbox. A new session first gets what waits there
-//! (catch-up).
+//! (catch-up), and before it what its device missed since the last push that it names (resume).
 //!
 //! Queueing is synchronous, in the order of the calls. Everything that waits runs in tasks that
 //! [`Delivery::shutdown`] waits for.
@@ -18,7 +18,10 @@ mod locate;
 pub mod order;
 mod outbox;
 pub(crate) mod pending;
+mod recall;
+mod recent;
 mod recording;
+mod resume;
 mod send;
 mod settle;
 mod ticker;
@@ -43,6 +46,7 @@ use self::inbound::Orphans;
 use self::locate::{Blind, Locate};
 use self::order::{BroadcastReport, PushOrder, Pushed, Report};
 use self::outbox::Outbox;
+use self::recent::Recent;
 use crate::cluster::{Cluster, Origin};
 use crate::metrics::DeliveryMetrics;
 use crate::registry::{Live, Registry};
@@ -65,6 +69,7 @@ struct Core {
     settings: Settings,
     /// Sessions with something under way, those among them that the registry has let go already.
     busy: Sharded<HashMap<SessionId, Arc<Live>>>,
+    recent: Recent,
     dedup: Dedup,
     broadcasts: Mutex<broadcast::Broadcasts>,
     outbox: Outbox,
@@ -108,6 +113,7 @@ impl Delivery {
         let locating = cluster.is_some().then_some(locating);
         let core = Arc::new(Core {
             dedup: Dedup::new(settings.dedup_window, settings.dedup_entries),
+            recent: Recent::new(&settings),
             registry,
             sink,
             busy: Sharded::new(HashMap::new),
@@ -193,9 +199,11 @@ impl Delivery {
         self.core.written(session, up_to);
     }
 
-    /// The login's reply is sent: gives the session what waits for its user, then what was held since it was bound.
-    pub fn bound(&self, record: &SessionRecord) {
-        self.core.bound(record);
+    /// The login's reply is sent: gives the session what its device missed since `last_push_id`, if that is named, then
+    /// what waits for its user, then what was held since it was bound. What was missed and cannot be had is announced by
+    /// the notice `gap`.
+    pub fn bound(&self, record: &SessionRecord, last_push_id: Option<&str>) {
+        self.core.bound(record, last_push_id);
     }
 
     /// The connection has ended; `last_written` is the last ticket on the socket, 0 for none. Call it before

@@ -83,6 +83,12 @@ pub(crate) struct DeliveryMetrics {
     pub(crate) unwitnessed: Counter,
     pub(crate) blind: Counter,
     pub(crate) looks_dropped: Counter,
+    resumes_whole: Counter,
+    resumes_with_gap: Counter,
+    pub(crate) resumed_pushes: Counter,
+    gap_pushes: Counter,
+    pub(crate) remembered: Gauge,
+    pub(crate) forgotten: Counter,
 }
 
 impl DeliveryMetrics {
@@ -91,6 +97,7 @@ impl DeliveryMetrics {
         let record = |result| counter!("gateway_offline_records_total", "result" => result);
         let catch_up = |result| counter!("gateway_catch_ups_total", "result" => result);
         let broadcast = |outcome| counter!("gateway_broadcasts_total", "outcome" => outcome);
+        let resume = |result| counter!("gateway_resumes_total", "result" => result);
         Self {
             acked: outcome("acked"),
             written: outcome("written"),
@@ -115,6 +122,23 @@ impl DeliveryMetrics {
             unwitnessed: counter!("gateway_pushes_unwitnessed_total"),
             blind: counter!("gateway_pushes_not_located_total"),
             looks_dropped: counter!("gateway_box_hints_dropped_total"),
+            resumes_whole: resume("whole"),
+            resumes_with_gap: resume("gap"),
+            resumed_pushes: counter!("gateway_resumed_pushes_total"),
+            gap_pushes: counter!("gateway_gap_pushes_total"),
+            remembered: gauge!("gateway_pushes_remembered"),
+            forgotten: counter!("gateway_pushes_forgotten_total"),
+        }
+    }
+
+    /// Counts the return of a device; a gap of 0 is one of unknown size.
+    pub(crate) fn resumed(&self, gap: Option<u64>) {
+        match gap {
+            None => self.resumes_whole.increment(1),
+            Some(count) => {
+                self.resumes_with_gap.increment(1);
+                self.gap_pushes.increment(count);
+            }
         }
     }
 

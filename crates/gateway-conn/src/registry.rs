@@ -11,7 +11,7 @@ mod live;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use gateway_codec::{NodeId, Notice, Platform, SessionId, Timestamp, UserId};
+use gateway_codec::{DeviceId, NodeId, Notice, Platform, SessionId, Timestamp, UserId};
 use gateway_config::{DevicePolicy, Platforms};
 
 use self::directory::Directory;
@@ -276,6 +276,23 @@ impl Registry {
             self.metrics.live.decrement(1);
             self.metrics.ended(kind);
             tell_and_close(&*live.link, kind, reason, now);
+        }
+    }
+
+    /// Ends the sessions of a device on this node that are older than one on another node.
+    pub(crate) fn end_older(
+        &self,
+        user: &UserId,
+        device: &DeviceId,
+        platform: &Platform,
+        epoch: u64,
+        now: Timestamp,
+    ) {
+        for live in self.live_of(user) {
+            let record = &live.record;
+            if record.device_id == *device && record.platform == *platform && record.epoch < epoch {
+                self.end(record.session_id, KickKind::Replaced, REPLACED, now);
+            }
         }
     }
 

@@ -273,7 +273,7 @@ impl Node {
     /// Binds a session and lets its catch-up come to an end.
     pub(crate) async fn ready(&self, name: &str, device: &str, link: &Arc<Link>) -> Arc<SessionRecord> {
         let record = self.bind(name, device, link).await;
-        self.delivery.bound(&record);
+        self.delivery.bound(&record, None);
         settle().await;
         record
     }

@@ -104,7 +104,7 @@ impl Pipeline {
             }
             pipeline.release(&session);
             if let Ok(Some(bound)) = checked {
-                pipeline.catch_up(&bound);
+                pipeline.catch_up(&session, &bound, None);
             }
         });
     }

@@ -24,7 +24,7 @@ impl Pipeline {
             match pipeline.bind_by_token(&session, &token, "", encoding).await {
                 Ok(bound) => {
                     pipeline.welcome(&session, true);
-                    pipeline.catch_up(&bound);
+                    pipeline.catch_up(&session, &bound, None);
                     pipeline.release(&session);
                 }
                 Err(fault) => pipeline.turn_away(&session, &fault),
@@ -97,7 +97,6 @@ impl Pipeline {
                 .bound(Instant::now(), valid_for, policy.session_timeout);
             if live {
                 state.bound = Some(bound.clone());
-                state.claimed = None;
             }
             live
         };
@@ -112,9 +111,12 @@ impl Pipeline {
         Ok(bound)
     }
 
-    /// Fetches what came while the user was away; called once the client knows that it is bound.
-    pub(super) fn catch_up(self: &Arc<Self>, bound: &Arc<Bound>) {
-        self.delivery.bound(&bound.record);
+    /// Fetches what came while the user was away; called once the client knows that it is bound. The last push that it
+    /// has is what it says with the token, else what it said at the handshake.
+    pub(super) fn catch_up(&self, session: &Session, bound: &Bound, last_push_id: Option<&str>) {
+        let before = session.take_last_push_id();
+        self.delivery
+            .bound(&bound.record, last_push_id.or(before.as_deref()));
     }
 
     async fn undo(&self, bound: &Bound) {

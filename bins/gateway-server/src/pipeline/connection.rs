@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::Pipeline;
 use super::hello::Hello;
 use super::life::Due;
-use super::session::Session;
+use super::session::{ClaimedDevice, Session};
 use crate::metrics::OpenConnection;
 use crate::phase::Phase;
 
@@ -110,7 +110,11 @@ impl SessionHandler for Connection {
             hello.acknowledges,
             Instant::now(),
         ));
-        session.set_claimed_device(hello.device_id, hello.platform);
+        session.set_claimed_device(ClaimedDevice {
+            device_id: hello.device_id,
+            platform: hello.platform,
+            last_push_id: hello.last_push_id,
+        });
         pipeline.schedule(&session);
         match hello.token {
             Some(token) => pipeline.bind_at_handshake(&session, token),

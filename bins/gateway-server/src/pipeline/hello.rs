@@ -16,6 +16,8 @@ pub struct Hello {
     pub device_id: Option<DeviceId>,
     /// From the query or `X-Platform`.
     pub platform: Option<Platform>,
+    /// From the query: the last push that the client has.
+    pub last_push_id: Option<Box<str>>,
     /// Fixed by the sub-protocol, where it names one.
     pub encoding: Option<Encoding>,
     /// The client acknowledges pushes: it chose a `mychat.v1…` sub-protocol or connected with `ack=1`.
@@ -38,6 +40,7 @@ impl Hello {
                 "token" if !value.is_empty() => hello.token = Some(value),
                 "device_id" => device_id = Some(value),
                 "platform" => platform = Some(value),
+                "last_push_id" if !value.is_empty() => hello.last_push_id = Some(value.into()),
                 "ack" => hello.acknowledges = value == "1",
                 _ => {}
             }

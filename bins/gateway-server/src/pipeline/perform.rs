@@ -108,9 +108,11 @@ impl Pipeline {
 
     /// 1002: binds an unbound session; on a bound one takes a later expiry.
     fn verify(self: &Arc<Self>, session: &Arc<Session>, bound: Option<Arc<Bound>>, request: Request<'_>) {
-        let token = match data::<VerifyToken>(&request) {
-            Ok(data) if !data.token.is_empty() => data.token,
-            Ok(_) if !request.claims.token.is_empty() => request.claims.token.to_string(),
+        let (token, last_push_id) = match data::<VerifyToken>(&request) {
+            Ok(data) if !data.token.is_empty() => (data.token, data.last_push_id),
+            Ok(data) if !request.claims.token.is_empty() => {
+                (request.claims.token.to_string(), data.last_push_id)
+            }
             Ok(_) => {
                 return self.refuse(
                     session,
@@ -120,6 +122,7 @@ impl Pipeline {
             }
             Err(fault) => return self.refuse(session, &request.reply_to, &fault),
         };
+        let last_push_id = last_push_id.filter(|id| !id.is_empty());
         let device_id = request.claims.device_id.into_owned();
         let reply_to = request.reply_to;
         self.aside(session, move |pipeline, session| async move {
@@ -143,7 +146,7 @@ impl Pipeline {
                         Body::Written(&info.to_string()),
                     );
                     if new {
-                        pipeline.catch_up(&bound);
+                        pipeline.catch_up(&session, &bound, last_push_id.as_deref());
                     }
                 }
                 (Err(fault), _) => pipeline.refuse(&session, &reply_to, &fault),
@@ -202,7 +205,7 @@ impl Pipeline {
                 Err(fault) => Err(fault),
             };
             match bound {
-                Ok(bound) => pipeline.catch_up(&bound),
+                Ok(bound) => pipeline.catch_up(&session, &bound, None),
                 Err(fault) => pipeline.refuse(&session, &reply_to, &fault),
             }
         });
@@ -326,6 +329,9 @@ struct PushAck {
 struct VerifyToken {
     #[serde(default)]
     token: String,
+    /// The last push that the device has; for a session that is bound by this command.
+    #[serde(default)]
+    last_push_id: Option<String>,
 }
 
 /// Data of command 4.

@@ -48,17 +48,19 @@ pub struct State {
     pub bound: Option<Arc<Bound>>,
     /// Commands that wait for a bind or a check under way, oldest first; `None` where nothing is under way.
     pub held: Option<Box<VecDeque<HeldMessage>>>,
-    /// What the handshake said of the device; believed only of one that logs in.
+    /// What the handshake said, until the session is bound and goes on from there.
     pub claimed: Option<Box<ClaimedDevice>>,
     /// What the client is told when it is sent elsewhere.
     pub farewell: Option<Box<str>>,
 }
 
-/// The device that a handshake named.
+/// What a handshake said of the device: believed only of one that logs in.
 #[derive(Default, Clone)]
 pub struct ClaimedDevice {
     pub device_id: Option<DeviceId>,
     pub platform: Option<Platform>,
+    /// The last push that it has.
+    pub last_push_id: Option<Box<str>>,
 }
 
 /// A message kept until it is its turn.
@@ -123,10 +125,15 @@ impl Session {
     }
 
     /// Remembers what the handshake said of the device.
-    pub fn set_claimed_device(&self, device_id: Option<DeviceId>, platform: Option<Platform>) {
-        if device_id.is_some() || platform.is_some() {
-            self.state().claimed = Some(Box::new(ClaimedDevice { device_id, platform }));
+    pub fn set_claimed_device(&self, claimed: ClaimedDevice) {
+        if claimed.device_id.is_some() || claimed.platform.is_some() || claimed.last_push_id.is_some() {
+            self.state().claimed = Some(Box::new(claimed));
         }
+    }
+
+    /// The last push that its device has, as the handshake said; once.
+    pub fn take_last_push_id(&self) -> Option<Box<str>> {
+        self.state().claimed.take()?.last_push_id
     }
 
     /// Puts a message before those that wait; lost only where the connection has ended.

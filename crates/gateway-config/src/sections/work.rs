@@ -20,6 +20,17 @@ section! {
         "catch_up_timeout_ms" => catch_up_timeout: Duration = Duration::from_secs(3), 100..=60_000;
         /// New pushes that wait for a session while its offline box is fetched.
         "catch_up_buffer" => catch_up_buffer: usize = 256, 1..=65_536;
+        /// How long pushes are remembered for a device that lost its connection and comes back with `last_push_id`.
+        "resume_window_seconds" => resume_window: Duration = Duration::from_secs(120), 1..=3_600;
+        /// Pushes remembered for one device; older ones become part of the gap that it is told of.
+        "resume_pushes_per_device" => resume_pushes_per_device: usize = 256, 1..=65_536;
+        /// Bytes of them, as they are sent; likewise.
+        "resume_bytes_per_device" => resume_bytes_per_device: usize = 524_288, 1_024..=1_073_741_824;
+        /// Pushes remembered for all devices, one to several devices counted for each; past it the oldest are forgotten
+        /// without a trace, and a device that would have to be told how many is told that it is not known.
+        "resume_pushes" => resume_pushes: usize = 262_144, 64..=67_108_864;
+        /// Bytes of them, counted in the same way; past it the oldest become part of a gap.
+        "resume_bytes" => resume_bytes: usize = 33_554_432, 65_536..=68_719_476_736;
     }
 }
 

@@ -103,7 +103,7 @@ impl House {
                 .bind(session(number), link.clone(), NOW)
                 .await
                 .expect("a session");
-            delivery.bound(&record);
+            delivery.bound(&record, None);
             (record, link)
         };
         let mut sessions = Vec::new();

@@ -12,7 +12,9 @@ use futures_util::StreamExt as _;
 use gateway_codec::NodeId;
 use gateway_codec::proto::cluster::answer::Answer;
 use gateway_codec::proto::cluster::frame::Frame as Body;
-use gateway_codec::proto::cluster::{Batch, Deliver, Frame, Look, Ping, Placed, Release, Settled, Spread};
+use gateway_codec::proto::cluster::{
+    Batch, Deliver, Frame, Look, Ping, Placed, Recall, Recalled, Release, Settled, Spread,
+};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -46,6 +48,7 @@ pub(crate) trait Keeping: Send + Sync {
 enum Waiting {
     Keeping { who: Arc<dyn Keeping>, placed: bool },
     Spread(oneshot::Sender<Spread>),
+    Recalled(oneshot::Sender<Recalled>),
 }
 
 struct Entry {
@@ -198,6 +201,15 @@ impl Link {
         told.await.ok()
     }
 
+    /// Asks what the node remembers of a device; `None` where it does not say so in time.
+    pub(crate) async fn recall(&self, mut recall: Recall) -> Option<Recalled> {
+        let (tell, told) = oneshot::channel();
+        recall.id = self.ask(Waiting::Recalled(tell))?;
+        let id = recall.id;
+        self.send_asked(id, Body::Recall(recall))?;
+        told.await.ok()
+    }
+
     fn ask(&self, waiting: Waiting) -> Option<u64> {
         let mut state = lock(&self.state);
         let open = state.is_open(1, self.limits.most);
@@ -339,6 +351,12 @@ impl Link {
                     let _ = tell.send(answer);
                 }
             }
+            Some(Answer::Recalled(answer)) => {
+                if let Some(Waiting::Recalled(tell)) = state.take(answer.id) {
+                    // As above.
+                    let _ = tell.send(answer);
+                }
+            }
             Some(Answer::Pong(_)) | None => {}
         }
     }
@@ -401,7 +419,7 @@ fn fail(waiting: impl Iterator<Item = Waiting>) {
         match one {
             Waiting::Keeping { who, .. } => who.lost(),
             // Dropped, which tells whoever waits.
-            Waiting::Spread(_) => {}
+            Waiting::Spread(_) | Waiting::Recalled(_) => {}
         }
     }
 }

@@ -1,23 +1,27 @@
 //! The links to all other nodes, and to this one itself: what passes that one passes the others' too.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use gateway_codec::NodeId;
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::link::{Link, LinkLimits};
 use super::members::Table;
 use super::transport::PeerTransport;
+use crate::sharded::lock;
 
 pub(super) struct Peers {
     own: NodeId,
     transport: Arc<dyn PeerTransport>,
     links: RwLock<HashMap<NodeId, Arc<Link>>>,
     limits: LinkLimits,
+    /// When the memory of a node was last lost: that of this one's predecessor when this one began.
+    lost: Mutex<Instant>,
     stop: CancellationToken,
     tasks: TaskTracker,
     runtime: Handle,
@@ -35,6 +39,7 @@ impl Peers {
             transport,
             links: RwLock::default(),
             limits,
+            lost: Mutex::new(Instant::now()),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
             runtime,
@@ -50,6 +55,7 @@ impl Peers {
                 .is_some_and(|member| member.boot == link.boot && member.address == link.address);
             if !stays {
                 link.stop.cancel();
+                *lock(&self.lost) = Instant::now();
             }
             stays
         });
@@ -98,6 +104,11 @@ impl Peers {
         let next = others.iter().filter(behind).min_by_key(|link| link.node.clone());
         next.or_else(|| others.iter().min_by_key(|link| link.node.clone()))
             .cloned()
+    }
+
+    /// How long ago the memory of a node was last lost.
+    pub(super) fn lost_ago(&self) -> Duration {
+        lock(&self.lost).elapsed()
     }
 
     /// How long ago this node heard of itself.

@@ -39,15 +39,31 @@ pub(super) struct Retry {
 }
 
 impl Core {
-    pub(super) fn bound(self: &Arc<Self>, record: &SessionRecord) {
+    pub(super) fn bound(self: &Arc<Self>, record: &SessionRecord, last_push_id: Option<&str>) {
         let Some(live) = self.registry.live(record.session_id) else {
             return;
         };
         let mut lane = lock(&live.lane);
-        if lane.phase == Phase::Fresh {
-            lane.phase = Phase::Asking;
-            self.ask_again(&live, &mut lane, record.connected_at, 0);
+        if lane.phase != Phase::Fresh {
+            return;
         }
+        match last_push_id {
+            None => self.ask_first(&live, &mut lane),
+            Some(last_push_id) => {
+                lane.phase = Phase::Resuming;
+                drop(lane);
+                self.resume(live, last_push_id.to_owned());
+            }
+        }
+    }
+
+    /// Has the box asked for a session that has got nothing else to wait for.
+    pub(super) fn ask_first(self: &Arc<Self>, live: &Arc<Live>, lane: &mut Lane) {
+        lane.phase = Phase::Asking;
+        if lane.held() > 0 {
+            lane.work().held_until = Some(Instant::now() + self.settings.catch_up_timeout);
+        }
+        self.ask_again(live, lane, live.record.connected_at, 0);
     }
 
     /// Has the box asked, behind what else is to be said for this user.
@@ -73,9 +89,15 @@ impl Core {
 
     /// Something may be in the box that this session was not told of.
     pub(super) fn look_in_box(self: &Arc<Self>, live: &Arc<Live>, now: Timestamp) {
-        let mut lane = lock(&live.lane);
-        if lane.phase == Phase::Open {
-            self.ask_again(live, &mut lane, now, 0);
+        self.ask_for_news(live, &mut lock(&live.lane), now);
+    }
+
+    /// Asks the box, or once more if it is being asked.
+    fn ask_for_news(self: &Arc<Self>, live: &Arc<Live>, lane: &mut Lane, now: Timestamp) {
+        match lane.phase {
+            Phase::Open if !lane.asking => self.ask_again(live, lane, now, 0),
+            Phase::Open | Phase::Asking => lane.ask_again = true,
+            Phase::Fresh | Phase::Resuming | Phase::Closing | Phase::Closed => {}
         }
     }
 
@@ -86,10 +108,7 @@ impl Core {
                 .iter()
                 .rfind(|(flight, _)| !flight.knows(live.record.session_id));
             let Some((_, push)) = news else { continue };
-            let mut lane = lock(&live.lane);
-            if lane.phase == Phase::Open {
-                self.ask_again(&live, &mut lane, push.timestamp(), 0);
-            }
+            self.ask_for_news(&live, &mut lock(&live.lane), push.timestamp());
         }
     }
 
@@ -99,8 +118,12 @@ impl Core {
             lane.asking = goes_on;
             goes_on
         };
-        if !goes_on(&mut lock(&live.lane)) {
-            return;
+        {
+            let mut lane = lock(&live.lane);
+            if !goes_on(&mut lane) {
+                return;
+            }
+            lane.ask_again = false;
         }
         let call = self.sink.session_bound(&live.record);
         let answer = bounded(&self.asking_calls, self.settings.catch_up_timeout, call).await;
@@ -109,10 +132,14 @@ impl Core {
             return;
         }
         self.now_busy(&live);
+        let mut delivered = Vec::new();
         let done = match answer {
             Ok(backlog) => {
                 self.metrics.catch_up_done.increment(1);
-                self.unload(&live, &mut lane, backlog, asked_at)
+                if let Some(gap) = &mut lane.work().gap {
+                    gap.fill(backlog.pushes.iter().map(|push| push.push_id.as_str()));
+                }
+                self.unload(&live, &mut lane, backlog, asked_at, &mut delivered)
             }
             Err(error) => {
                 self.metrics.catch_up_failed.increment(1);
@@ -122,18 +149,31 @@ impl Core {
         };
         lane.asking = false;
         lane.work().taken.clear();
+        self.announce_gap(&live, &mut lane);
         if !done {
             self.later(&live, asked_at, tries + 1);
         }
         if lane.phase == Phase::Asking {
             self.release(&live, &mut lane);
         }
+        self.report_delivered(&live, delivered);
+        if std::mem::take(&mut lane.ask_again) && lane.phase == Phase::Open {
+            self.ask_again(&live, &mut lane, asked_at, 0);
+        }
         self.go_on(&live, &mut lane);
         self.tidy(&live, &mut lane);
     }
 
-    /// Sends one round. False: nothing could be sent although there is something.
-    fn unload(&self, live: &Arc<Live>, lane: &mut Lane, backlog: Backlog, asked_at: Timestamp) -> bool {
+    /// Sends one round, and notes what of it the session has already. False: nothing could be sent although there is
+    /// something.
+    fn unload(
+        &self,
+        live: &Arc<Live>,
+        lane: &mut Lane,
+        backlog: Backlog,
+        asked_at: Timestamp,
+        delivered: &mut Vec<String>,
+    ) -> bool {
         let mut more = backlog.more;
         let mut full = false;
         let mut progress = false;
@@ -145,6 +185,12 @@ impl Core {
             // Delivered while the box was being asked; it says so behind this call.
             if work.taken.contains(&body.push_id) {
                 progress = true;
+                continue;
+            }
+            // Resumed and taken before the box had it.
+            if self.recent.was_taken(&live.record, &body.push_id) {
+                progress = true;
+                delivered.push(body.push_id);
                 continue;
             }
             if work.in_box >= ROUND.min(self.settings.pending_per_session) {
@@ -159,7 +205,7 @@ impl Core {
                 }
             };
             match live.link.push(&push) {
-                Ok(ticket) => self.enter(lane, ticket, cargo, true),
+                Ok(ticket) => self.enter(live, lane, ticket, cargo, &push, true),
                 Err(error) => {
                     full = error == LinkError::Full;
                     more = true;

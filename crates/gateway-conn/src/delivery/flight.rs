@@ -67,31 +67,34 @@ struct Abroad {
 pub(crate) struct Flight {
     pub(crate) push_id: Arc<str>,
     pub(crate) user: UserId,
+    /// For every device of the user.
+    pub(crate) to_all: bool,
     state: Mutex<State>,
     changed: Notify,
 }
 
 impl Flight {
-    /// A push to these sessions, the only ones of its user.
+    /// A push to these sessions, the only ones of its user; `to_all`: it is for every device.
     pub(crate) fn new(
         push_id: Arc<str>,
         user: UserId,
         push: Arc<EncodedPush>,
         known: Vec<SessionId>,
         devices: &[&SessionRecord],
+        to_all: bool,
     ) -> Self {
-        let flight = Self::with(push_id, user, Some(push), None);
+        let flight = Self::with(push_id, user, Some(push), to_all, None);
         flight.bring_before(known, devices);
         flight
     }
 
     /// A push whose user's sessions the store is still to name.
-    pub(crate) fn locating(push_id: Arc<str>, user: UserId, push: Arc<EncodedPush>) -> Self {
+    pub(crate) fn locating(push_id: Arc<str>, user: UserId, push: Arc<EncodedPush>, to_all: bool) -> Self {
         let abroad = Abroad {
             locating: true,
             ..Abroad::default()
         };
-        Self::with(push_id, user, Some(push), Some(Box::new(abroad)))
+        Self::with(push_id, user, Some(push), to_all, Some(Box::new(abroad)))
     }
 
     /// A push that another node has given to sessions of this one.
@@ -100,13 +103,14 @@ impl Flight {
         user: UserId,
         push: Arc<EncodedPush>,
         devices: &[&SessionRecord],
+        to_all: bool,
         report: Report,
     ) -> Self {
         let abroad = Abroad {
             report: Some(report),
             ..Abroad::default()
         };
-        let flight = Self::with(push_id, user, Some(push), Some(Box::new(abroad)));
+        let flight = Self::with(push_id, user, Some(push), to_all, Some(Box::new(abroad)));
         let known = devices.iter().map(|record| record.session_id).collect();
         flight.bring_before(known, devices);
         flight
@@ -114,7 +118,7 @@ impl Flight {
 
     /// A push that goes to the box and nowhere else.
     pub(crate) fn to_the_box(push_id: Arc<str>, user: UserId) -> Self {
-        let flight = Self::with(push_id, user, None, None);
+        let flight = Self::with(push_id, user, None, true, None);
         {
             let mut state = lock(&flight.state);
             state.open = 0;
@@ -125,7 +129,7 @@ impl Flight {
 
     /// A push nobody tried to deliver, because the node is going down or has too many to locate.
     pub(crate) fn failed(push_id: Arc<str>, user: UserId) -> Self {
-        let flight = Self::with(push_id, user, None, None);
+        let flight = Self::with(push_id, user, None, true, None);
         flight.fail();
         flight
     }
@@ -134,6 +138,7 @@ impl Flight {
         push_id: Arc<str>,
         user: UserId,
         push: Option<Arc<EncodedPush>>,
+        to_all: bool,
         abroad: Option<Box<Abroad>>,
     ) -> Self {
         let state = State {
@@ -149,6 +154,7 @@ impl Flight {
         Self {
             push_id,
             user,
+            to_all,
             state: Mutex::new(state),
             changed: Notify::new(),
         }

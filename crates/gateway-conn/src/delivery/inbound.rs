@@ -147,6 +147,10 @@ impl Inbound {
                 }
                 Some(Body::Ping(ping)) => self.desk.say(Said::Pong(Pong { number: ping.number })),
                 Some(Body::Broadcast(broadcast)) => self.broadcast(broadcast, now),
+                Some(Body::Recall(asked)) => {
+                    let recalled = self.core.recall_for_peer(asked, now);
+                    self.desk.say(Said::Recalled(recalled));
+                }
                 None => {}
             }
         }
@@ -163,11 +167,12 @@ impl Inbound {
         } else {
             Timestamp::from_millis(deliver.made_at)
         };
+        let to_all = !deliver.to_one_device;
         let push_id: Arc<str> = Arc::from(body.push_id.as_str());
         let push = Arc::new(EncodedPush::new(body, made_at));
         for recipient in deliver.recipients {
             let id = recipient.id;
-            let placements = self.place(recipient, &push_id, &push, flushes);
+            let placements = self.place(recipient, &push_id, &push, to_all, flushes);
             self.desk.say(Said::Placed(Placed { id, placements }));
         }
     }
@@ -177,6 +182,7 @@ impl Inbound {
         recipient: Recipient,
         push_id: &Arc<str>,
         push: &Arc<EncodedPush>,
+        to_all: bool,
         flushes: &mut Flushes,
     ) -> Vec<i32> {
         let gone = vec![i32::from(Placement::Gone); recipient.sessions.len()];
@@ -207,7 +213,14 @@ impl Inbound {
             places: found.iter().map(|(place, _)| *place as u32).collect(),
         };
         let devices: Vec<_> = found.iter().map(|(_, live)| &*live.record).collect();
-        let flight = Flight::for_peer(push_id.clone(), user, push.clone(), &devices, report.clone());
+        let flight = Flight::for_peer(
+            push_id.clone(),
+            user,
+            push.clone(),
+            &devices,
+            to_all,
+            report.clone(),
+        );
         let flight = Arc::new(flight);
         let first = self.core.dedup.enter(&flight, Instant::now());
         kept.flight = Some(first.clone().unwrap_or_else(|| flight.clone()));

@@ -111,6 +111,7 @@ impl AtNode {
 struct Parcel {
     link: Arc<Link>,
     push: Arc<EncodedPush>,
+    to_all: bool,
     recipients: Vec<Recipient>,
     who: Vec<Arc<dyn Keeping>>,
 }
@@ -163,6 +164,7 @@ impl Core {
                 push: Some(parcel.push.body.clone().into()),
                 made_at: parcel.push.timestamp().as_millis(),
                 recipients: parcel.recipients,
+                to_one_device: !parcel.to_all,
             };
             parcel.link.deliver(deliver, parcel.who);
         }
@@ -235,7 +237,7 @@ impl Core {
                 user_id: one.flight.user.to_string(),
                 sessions: at.sessions.iter().map(SessionId::to_string).collect(),
             };
-            put(parcels, link, &one.push, recipient, Arc::new(at));
+            put(parcels, link, one, recipient, Arc::new(at));
         }
     }
 
@@ -312,19 +314,20 @@ impl Core {
 fn put(
     parcels: &mut Vec<Parcel>,
     link: Arc<Link>,
-    push: &Arc<EncodedPush>,
+    one: &Locate,
     recipient: Recipient,
     who: Arc<dyn Keeping>,
 ) {
     let last = parcels.iter_mut().rfind(|parcel| parcel.link.node == link.node);
-    match last.filter(|parcel| Arc::ptr_eq(&parcel.push, push)) {
+    match last.filter(|parcel| Arc::ptr_eq(&parcel.push, &one.push)) {
         Some(parcel) => {
             parcel.recipients.push(recipient);
             parcel.who.push(who);
         }
         None => parcels.push(Parcel {
             link,
-            push: push.clone(),
+            push: one.push.clone(),
+            to_all: one.device.is_none(),
             recipients: vec![recipient],
             who: vec![who],
         }),

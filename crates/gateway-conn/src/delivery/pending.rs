@@ -11,6 +11,7 @@ use gateway_codec::{EncodedPush, Timestamp};
 use tokio::time::Instant;
 
 use super::flight::Flight;
+use super::recall::Gap;
 
 /// How many unacknowledged pushes a session keeps in mind after their time, for a late acknowledgement.
 const STALE: usize = 64;
@@ -21,6 +22,8 @@ pub(crate) enum Phase {
     /// Bound, the login's reply not sent yet: pushes are held.
     #[default]
     Fresh,
+    /// It is being found out what the device has missed: pushes are held, however long that takes.
+    Resuming,
     /// The offline box is being asked: pushes are held.
     Asking,
     /// Pushes go straight to the link.
@@ -37,6 +40,8 @@ pub(crate) enum Cargo {
     Flight(Arc<Flight>, usize),
     /// From the offline box, by its push id. If it is not taken, it stays there.
     Boxed(Arc<str>),
+    /// Sent before and remembered, by its push id. If it is not taken, it is remembered still.
+    Resumed(Arc<str>),
     /// A broadcast: sent and forgotten.
     Broadcast,
 }
@@ -45,7 +50,7 @@ impl Cargo {
     pub(crate) fn push_id(&self) -> Option<&str> {
         match self {
             Self::Flight(flight, _) => Some(&flight.push_id),
-            Self::Boxed(push_id) => Some(push_id),
+            Self::Boxed(push_id) | Self::Resumed(push_id) => Some(push_id),
             Self::Broadcast => None,
         }
     }
@@ -87,6 +92,8 @@ pub(crate) struct Work {
     pub(crate) taken: Vec<String>,
     /// The time written into pushes from the box.
     pub(crate) asked_at: Timestamp,
+    /// What the device missed and cannot be given, to be announced once the box has been asked.
+    pub(crate) gap: Option<Gap>,
 }
 
 /// See the module.
@@ -95,6 +102,8 @@ pub(crate) struct Lane {
     pub(crate) phase: Phase,
     /// The box will be asked, or is being asked.
     pub(crate) asking: bool,
+    /// Something came into the box meanwhile.
+    pub(crate) ask_again: bool,
     work: Option<Box<Work>>,
 }
 
@@ -114,7 +123,11 @@ impl Lane {
             .work
             .as_ref()
             .is_none_or(|work| work.sent.is_empty() && work.held.is_empty());
-        let forgets = !self.asking || self.work.as_ref().is_none_or(|work| work.taken.is_empty());
+        let forgets = !self.asking
+            || self
+                .work
+                .as_ref()
+                .is_none_or(|work| work.taken.is_empty() && work.gap.is_none());
         if idle && forgets {
             self.work = None;
         }

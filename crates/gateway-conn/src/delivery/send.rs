@@ -62,6 +62,7 @@ impl Core {
                 push.clone(),
                 known,
                 &devices,
+                device.is_none(),
             ));
             if let Some(first) = self.dedup.enter(&flight, Instant::now()) {
                 self.metrics.repeats.increment(1);
@@ -86,7 +87,13 @@ impl Core {
         push: &Arc<EncodedPush>,
         device: Option<(&DeviceId, &Platform)>,
     ) -> Arc<Flight> {
-        let flight = Arc::new(Flight::locating(push_id.clone(), user.clone(), push.clone()));
+        let to_all = device.is_none();
+        let flight = Arc::new(Flight::locating(
+            push_id.clone(),
+            user.clone(),
+            push.clone(),
+            to_all,
+        ));
         if let Some(first) = self.dedup.enter(&flight, Instant::now()) {
             self.metrics.repeats.increment(1);
             return first;
@@ -147,11 +154,13 @@ impl Core {
             Phase::Closed => Placed::Gone,
             Phase::Closing if lane.held() >= 2 * self.settings.catch_up_buffer => Placed::Gone,
             Phase::Closing => hold_slow(&mut lane, cargo, push),
-            Phase::Fresh | Phase::Asking if lane.held() >= self.settings.catch_up_buffer => {
+            Phase::Fresh | Phase::Resuming | Phase::Asking
+                if lane.held() >= self.settings.catch_up_buffer =>
+            {
                 self.too_slow(live, &mut lane);
                 hold_slow(&mut lane, cargo, push)
             }
-            Phase::Fresh | Phase::Asking => {
+            Phase::Fresh | Phase::Resuming | Phase::Asking => {
                 let until = Instant::now() + self.settings.catch_up_timeout;
                 let work = lane.work();
                 work.held_until.get_or_insert(until);
@@ -187,7 +196,7 @@ impl Core {
         };
         match sent {
             Ok(ticket) => {
-                self.enter(lane, ticket, cargo, false);
+                self.enter(live, lane, ticket, cargo, push, false);
                 Placed::Queued
             }
             Err(LinkError::Closed) => Placed::Gone,
@@ -198,12 +207,22 @@ impl Core {
         }
     }
 
-    /// Enters what the link has taken, to be settled later; a broadcast is not.
-    pub(super) fn enter(&self, lane: &mut Lane, ticket: u64, cargo: Cargo, in_box: bool) {
+    /// Remembers what the link has taken and enters it, to be settled later; a broadcast is not.
+    pub(super) fn enter(
+        &self,
+        live: &Live,
+        lane: &mut Lane,
+        ticket: u64,
+        cargo: Cargo,
+        push: &Arc<EncodedPush>,
+        in_box: bool,
+    ) {
         if matches!(cargo, Cargo::Broadcast) {
             return;
         }
-        let deadline = Instant::now() + self.settings.push_ack_timeout;
+        let now = Instant::now();
+        self.remember(live, &cargo, push, now);
+        let deadline = now + self.settings.push_ack_timeout;
         lane.work().enter(Sent {
             ticket,
             cargo,
@@ -215,7 +234,7 @@ impl Core {
 
     /// Ends a session whose client reads too slowly. What it has not taken is recorded when its end is reported, or
     /// after `push_ack_timeout`, in order.
-    fn too_slow(&self, live: &Arc<Live>, lane: &mut Lane) {
+    pub(super) fn too_slow(&self, live: &Arc<Live>, lane: &mut Lane) {
         lane.phase = Phase::Closing;
         lane.work().held_until = Some(Instant::now() + self.settings.push_ack_timeout);
         live.link.close(CloseCode::TooSlow, "too slow");
@@ -224,11 +243,18 @@ impl Core {
     /// Lets what was held go, in order.
     pub(super) fn release(self: &Arc<Self>, live: &Arc<Live>, lane: &mut Lane) {
         lane.phase = Phase::Open;
+        self.announce_gap(live, lane);
         let mut held = std::mem::take(&mut lane.work().held);
         lane.work().held_until = None;
         while let Some(next) = held.pop_front() {
             match live.link.push(&next.push) {
-                Ok(ticket) => self.enter(lane, ticket, next.cargo, false),
+                Ok(ticket) => {
+                    if matches!(next.cargo, Cargo::Broadcast) {
+                        // Later than it was on all others, so that its own time does not tell its place.
+                        self.remember(live, &next.cargo, &next.push, Instant::now());
+                    }
+                    self.enter(live, lane, ticket, next.cargo, &next.push, false);
+                }
                 Err(LinkError::Full) => {
                     if let Cargo::Flight(flight, slot) = &next.cargo {
                         flight.slow(*slot);
@@ -238,7 +264,10 @@ impl Core {
                     lane.work().held = held;
                     return;
                 }
-                Err(LinkError::Closed) => self.give_up(next.cargo),
+                Err(LinkError::Closed) => {
+                    self.remember(live, &next.cargo, &next.push, Instant::now());
+                    self.give_up(next.cargo);
+                }
             }
         }
     }

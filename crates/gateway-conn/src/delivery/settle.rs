@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use gateway_codec::SessionId;
+use tokio::time::Instant;
 
 use super::Core;
 use super::order::Outcome;
@@ -25,7 +26,7 @@ impl Core {
             return;
         };
         let mut delivered = Vec::new();
-        self.take(&mut lane, sent, Outcome::Acked, &mut delivered);
+        self.take(&live, &mut lane, sent, Outcome::Acked, &mut delivered);
         self.taken(&live, &mut lane, delivered);
     }
 
@@ -39,7 +40,7 @@ impl Core {
         let mut lane = lock(&live.lane);
         let mut delivered = Vec::new();
         while let Some(sent) = lane.work().pop_written(up_to) {
-            self.take(&mut lane, sent, Outcome::Written, &mut delivered);
+            self.take(&live, &mut lane, sent, Outcome::Written, &mut delivered);
         }
         self.taken(&live, &mut lane, delivered);
     }
@@ -58,15 +59,18 @@ impl Core {
         let mut delivered = Vec::new();
         if written_is_enough {
             while let Some(sent) = work.pop_written(last_written) {
-                self.take(lane, sent, Outcome::Written, &mut delivered);
+                self.take(live, lane, sent, Outcome::Written, &mut delivered);
             }
         }
         for sent in work.sent {
             self.give_up(sent.cargo);
         }
+        let now = Instant::now();
         for held in work.held {
+            self.remember(live, &held.cargo, &held.push, now);
             self.give_up(held.cargo);
         }
+        self.recent.left(&live.record, now);
         self.report_delivered(live, delivered);
         self.tidy(live, lane);
     }
@@ -86,11 +90,12 @@ impl Core {
     }
 
     /// A session took a push: settles it, and notes what has to be taken out of the box.
-    fn take(&self, lane: &mut Lane, sent: Sent, outcome: Outcome, delivered: &mut Vec<String>) {
+    fn take(&self, live: &Live, lane: &mut Lane, sent: Sent, outcome: Outcome, delivered: &mut Vec<String>) {
         let mut in_box = sent.in_box;
         match &sent.cargo {
             Cargo::Flight(flight, slot) if sent.expired => in_box |= flight.take_late(*slot),
             Cargo::Flight(flight, slot) => flight.take(*slot, outcome, &self.metrics),
+            Cargo::Resumed(push_id) => self.recent.taken(&live.record, push_id),
             Cargo::Boxed(_) | Cargo::Broadcast => {}
         }
         if in_box && let Some(push_id) = sent.cargo.push_id() {
@@ -113,7 +118,7 @@ impl Core {
         self.tidy(live, lane);
     }
 
-    fn report_delivered(self: &Arc<Self>, live: &Arc<Live>, delivered: Vec<String>) {
+    pub(super) fn report_delivered(self: &Arc<Self>, live: &Arc<Live>, delivered: Vec<String>) {
         let count = delivered.len() as u64;
         if count > 0 && !self.submit(&live.record.user_id, Job::Delivered(delivered)) {
             self.metrics.delivered_lost.increment(count);

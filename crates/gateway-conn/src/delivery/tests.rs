@@ -4,6 +4,7 @@ mod catching_up;
 mod crowded;
 mod outcomes;
 mod repeats;
+mod resuming;
 
 use std::time::Duration;
 

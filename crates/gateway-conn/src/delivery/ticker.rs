@@ -37,6 +37,7 @@ impl Core {
             under_way += self.expire(&live, now);
         }
         self.metrics.pending.set(under_way as f64);
+        self.metrics.remembered.set(self.recent.sweep(now) as f64);
         self.retry_due(now);
         self.look_again();
     }

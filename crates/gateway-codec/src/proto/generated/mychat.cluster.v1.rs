@@ -6,7 +6,7 @@ pub struct Batch {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Frame {
-    #[prost(oneof = "frame::Frame", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "frame::Frame", tags = "1, 2, 3, 4, 5, 6")]
     pub frame: ::core::option::Option<frame::Frame>,
 }
 /// Nested message and enum types in `Frame`.
@@ -23,6 +23,8 @@ pub mod frame {
         Ping(super::Ping),
         #[prost(message, tag = "5")]
         Broadcast(super::Broadcast),
+        #[prost(message, tag = "6")]
+        Recall(super::Recall),
     }
 }
 /// A push for sessions that the node holds; a recipient without sessions is only to be kept.
@@ -35,6 +37,9 @@ pub struct Deliver {
     pub made_at: u64,
     #[prost(message, repeated, tag = "3")]
     pub recipients: ::prost::alloc::vec::Vec<Recipient>,
+    /// It is for these devices, and not for others that the users may have.
+    #[prost(bool, tag = "4")]
+    pub to_one_device: bool,
 }
 /// One user of a push. Answered by `Placed`, then by a `Settled` for each session that took it or gave it up.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -74,19 +79,36 @@ pub struct Broadcast {
     #[prost(message, optional, tag = "2")]
     pub push: ::core::option::Option<super::super::gateway::v1::Push>,
 }
+/// A device has been bound on the calling node and names the last push that it has. Sessions of the device that are older
+/// than `epoch` are ended; answered by `Recalled`.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Recall {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(string, tag = "2")]
+    pub user_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub device_id: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub platform: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "5")]
+    pub epoch: u64,
+    #[prost(string, tag = "6")]
+    pub last_push_id: ::prost::alloc::string::String,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Answers {
     #[prost(message, repeated, tag = "1")]
     pub answers: ::prost::alloc::vec::Vec<Answer>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Answer {
-    #[prost(oneof = "answer::Answer", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "answer::Answer", tags = "1, 2, 3, 4, 5")]
     pub answer: ::core::option::Option<answer::Answer>,
 }
 /// Nested message and enum types in `Answer`.
 pub mod answer {
-    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    #[derive(Clone, PartialEq, ::prost::Oneof)]
     pub enum Answer {
         #[prost(message, tag = "1")]
         Placed(super::Placed),
@@ -96,6 +118,8 @@ pub mod answer {
         Pong(super::Pong),
         #[prost(message, tag = "4")]
         Spread(super::Spread),
+        #[prost(message, tag = "5")]
+        Recalled(super::Recalled),
     }
 }
 /// The push is kept here. One placement for each session, in their order.
@@ -129,6 +153,43 @@ pub struct Spread {
     pub queued: u64,
     #[prost(uint64, tag = "3")]
     pub slow: u64,
+}
+/// What the node remembers of a device.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Recalled {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// It knows the device's last push.
+    #[prost(bool, tag = "2")]
+    pub known: bool,
+    /// How long ago the device left it, in milliseconds.
+    #[prost(uint64, tag = "3")]
+    pub left_ms: u64,
+    /// Marks of what was sent to the device up to its last push.
+    #[prost(fixed64, repeated, tag = "4")]
+    pub had: ::prost::alloc::vec::Vec<u64>,
+    /// What was sent to it after that, in order; empty if not known.
+    #[prost(message, repeated, tag = "5")]
+    pub missed: ::prost::alloc::vec::Vec<Remembered>,
+    /// What was sent to other devices of the user and is for all, and to this one if its last push is not known; in order.
+    #[prost(message, repeated, tag = "6")]
+    pub others: ::prost::alloc::vec::Vec<Remembered>,
+}
+/// A push that was sent.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Remembered {
+    /// FNV-1a of its push_id, 64 bits.
+    #[prost(fixed64, tag = "1")]
+    pub mark: u64,
+    /// How long ago, in milliseconds.
+    #[prost(uint64, tag = "2")]
+    pub age_ms: u64,
+    /// Missing where the push itself is forgotten.
+    #[prost(message, optional, tag = "3")]
+    pub push: ::core::option::Option<super::super::gateway::v1::Push>,
+    /// When the push was made, Unix time in milliseconds.
+    #[prost(uint64, tag = "4")]
+    pub made_at: u64,
 }
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]

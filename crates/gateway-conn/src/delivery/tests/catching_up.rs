@@ -36,7 +36,7 @@ async fn the_box_comes_first_in_order_then_what_was_held() {
     let link = Link::acknowledging();
     let record = node.bind("alice", "a", &link).await;
     let before_the_reply = node.delivery.push_now(to_user("p1", "alice"), NOW);
-    node.delivery.bound(&record);
+    node.delivery.bound(&record, None);
     settle().await;
     let meanwhile = node.delivery.push_now(to_user("p2", "alice"), NOW);
     assert!(before_the_reply.any_queued() && meanwhile.any_queued());
@@ -105,7 +105,7 @@ async fn a_push_that_is_held_and_in_the_box_is_sent_once() {
     let link = Link::acknowledging();
     let record = node.bind("alice", "a", &link).await;
     let held = node.delivery.push_now(to_user("box1", "alice"), NOW);
-    node.delivery.bound(&record);
+    node.delivery.bound(&record, None);
     settle().await;
     assert_eq!(link.pushed(), ["box0", "box1"]);
     ack_all(&node, &record, &link).await;
@@ -140,7 +140,7 @@ async fn a_box_that_does_not_answer_holds_nobody_up_and_is_asked_again() {
     slow_box(&node, Duration::from_secs(60));
     let link = Link::acknowledging();
     let record = node.bind("alice", "a", &link).await;
-    node.delivery.bound(&record);
+    node.delivery.bound(&record, None);
     let _ = node.delivery.push_now(to_user("p1", "alice"), NOW);
     pass(Duration::from_secs(3) + LATE).await;
     assert_eq!(link.pushed(), ["p1"]);
@@ -166,7 +166,7 @@ async fn a_recording_that_a_login_overtakes_is_fetched_by_it() {
     let _ = node.delivery.push_now(to_user("p1", "alice"), NOW);
     let link = Link::acknowledging();
     let record = node.bind("alice", "a", &link).await;
-    node.delivery.bound(&record);
+    node.delivery.bound(&record, None);
     pass(Duration::from_secs(5)).await;
     assert_eq!(link.pushed(), ["p1"]);
     ack_all(&node, &record, &link).await;
@@ -206,7 +206,7 @@ async fn what_is_taken_while_the_box_is_being_asked_is_not_sent_again() {
     node.gone(&gone, 0).await;
     let third = Link::acknowledging();
     let newest = node.bind("alice", "c", &third).await;
-    node.delivery.bound(&newest);
+    node.delivery.bound(&newest, None);
     settle().await;
     node.delivery.acked(record.session_id, "box0");
     node.delivery.acked(record.session_id, "p1");

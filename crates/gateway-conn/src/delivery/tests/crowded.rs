@@ -29,7 +29,7 @@ async fn logins_ends_and_pushes_at_once_lose_nothing() {
                 let link = Link::acknowledging();
                 match node.try_bind("alice", "a", &link).await {
                     Ok(record) => {
-                        node.delivery.bound(&record);
+                        node.delivery.bound(&record, None);
                         tokio::task::yield_now().await;
                         for push in link.pushed() {
                             node.delivery.acked(record.session_id, &push);
