@@ -2,6 +2,9 @@
 //!
 //! Kept and compared as SHA-256, every configured key each time, so that the time taken tells nothing of a key.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use gateway_config::{ApiKey, Auth};
 use sha2::{Digest as _, Sha256};
 use subtle::{ConditionallySelectable as _, ConstantTimeEq as _};
@@ -17,9 +20,12 @@ pub enum KeyRole {
     Service,
 }
 
-/// The configured API keys. Its `Debug` tells only how many there are.
+/// The configured API keys; clones share them. Its `Debug` tells only how many there are.
 #[derive(Clone)]
-pub struct ApiKeys(std::sync::Arc<[([u8; 32], KeyRole)]>);
+pub struct ApiKeys(Arc<ArcSwap<Digests>>);
+
+/// SHA-256 of each key.
+type Digests = Vec<([u8; 32], KeyRole)>;
 
 impl ApiKeys {
     /// Takes the keys of a configuration and reads those that stand in files; white space around a file's key is
@@ -31,7 +37,14 @@ impl ApiKeys {
         let admin = auth.admin_keys.iter().map(|key| (key, KeyRole::Admin));
         let service = auth.service_keys.iter().map(|key| (key, KeyRole::Service));
         let keys = admin.chain(service).map(|(key, role)| Ok((digest(key)?, role)));
-        keys.collect::<Result<_, _>>().map(Self)
+        let keys: Digests = keys.collect::<Result<_, SetupError>>()?;
+        Ok(Self(Arc::new(ArcSwap::from_pointee(keys))))
+    }
+
+    /// Takes the keys of `other` in place of its own, for all clones. Says whether they differ.
+    pub fn replace(&self, other: &Self) -> bool {
+        let keys = other.0.load_full();
+        *self.0.swap(keys.clone()) != *keys
     }
 
     /// What a presented key is good for. A key that is given under both roles is an admin key.
@@ -40,7 +53,7 @@ impl ApiKeys {
         let presented: [u8; 32] = Sha256::digest(presented).into();
         // 0: none, 1: service, 2: admin. No early return: the time depends on the number of keys alone.
         let mut found = 0_u8;
-        for (key, role) in self.0.iter() {
+        for (key, role) in self.0.load().iter() {
             let rank = match role {
                 KeyRole::Service => 1,
                 KeyRole::Admin => 2,
@@ -58,7 +71,7 @@ impl ApiKeys {
 
 impl std::fmt::Debug for ApiKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "ApiKeys({})", self.0.len())
+        write!(f, "ApiKeys({})", self.0.load().len())
     }
 }
 
@@ -117,6 +130,19 @@ mod tests {
             assert_eq!(keys.role(wrong), None, "{wrong:?}");
         }
         assert_eq!(format!("{keys:?}"), "ApiKeys(4)");
+    }
+
+    #[test]
+    fn replaced_keys_count_for_all_clones() {
+        let plain = |key: &str| keys(vec![], vec![ApiKey::Plain(key.into())]).unwrap();
+        let keys = plain("old");
+        let clone = keys.clone();
+        assert!(!keys.replace(&plain("old")));
+        assert!(keys.replace(&plain("new")));
+        assert_eq!(
+            (clone.role("old"), clone.role("new")),
+            (None, Some(KeyRole::Service))
+        );
     }
 
     #[test]

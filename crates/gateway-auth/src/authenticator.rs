@@ -2,12 +2,14 @@
 //!
 //! A check of a signature costs far more than a look at a map, so what was verified is kept for up to 30 s under
 //! the token's SHA-256. A revocation made here counts at once all the same: it opens a new era, and what was
-//! checked in an older one asks the store again (not the signature).
+//! checked in an older one asks the store again (not the signature). A key that is taken out counts at once too: what
+//! it signed is refused, remembered or not.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use gateway_codec::Timestamp;
@@ -20,7 +22,7 @@ use crate::claims::Rules;
 use crate::clock::Clock;
 use crate::error::{AuthError, SetupError};
 use crate::identity::{Identity, Subject, TokenPair};
-use crate::keys::KeyRing;
+use crate::keys::{KeyChange, KeyRing};
 use crate::metrics::{Refreshes, Revoked, Verifications};
 use crate::random::{Random, random_id};
 use crate::store::{EmbeddedTokenStore, FamilyId, NewFamily, NewRefresh, Rotation, TokenRef, TokenStore};
@@ -39,7 +41,7 @@ const CONFIRMED_AT_ONCE: usize = 256;
 
 /// Gives out and checks tokens.
 pub struct Authenticator {
-    keys: KeyRing,
+    keys: ArcSwap<KeyRing>,
     rules: Rules,
     access_life: Duration,
     refresh_life: Duration,
@@ -85,7 +87,7 @@ impl Authenticator {
         random: Arc<dyn Random>,
     ) -> Result<Self, SetupError> {
         Ok(Self {
-            keys: KeyRing::load(auth)?,
+            keys: ArcSwap::from_pointee(KeyRing::load(auth, None)?),
             rules: Rules::new(auth),
             access_life: auth.token_expire,
             refresh_life: auth.refresh_expire,
@@ -196,6 +198,10 @@ impl Authenticator {
         let key = token_key(token);
         let identity = match self.cache.get(&key) {
             Some(checked) => {
+                if !self.knows_key(&checked.identity) {
+                    self.cache.remove(&digest);
+                    return Err(AuthError::UnknownKey);
+                }
                 self.rules.check_expiry(checked.identity.expires_at(), now)?;
                 if checked.era == era && now.saturating_since(checked.at) < self.check_age {
                     self.verifications.cache_hits.increment(1);
@@ -203,7 +209,10 @@ impl Authenticator {
                 }
                 checked.identity
             }
-            None => self.rules.check(&self.keys.verify(token)?, now)?,
+            None => {
+                let (claims, key) = self.keys.load().verify(token)?;
+                self.rules.check(&claims, key, now)?
+            }
         };
         if self.store.is_revoked(identity.token(), now).await? {
             self.cache.remove(&key);
@@ -220,17 +229,39 @@ impl Authenticator {
         Ok(identity)
     }
 
-    /// Checks an identity right now: expiry and revocation, from no cache.
+    /// Checks an identity right now: key, expiry and revocation, from no cache.
     ///
     /// # Errors
-    /// [`AuthError::Expired`], [`AuthError::Revoked`], or the store cannot be asked.
+    /// [`AuthError::UnknownKey`], [`AuthError::Expired`], [`AuthError::Revoked`], or the store cannot be asked.
     pub async fn confirm(&self, identity: &Identity) -> Result<(), AuthError> {
         let now = self.clock.now();
+        if !self.knows_key(identity) {
+            return Err(AuthError::UnknownKey);
+        }
         self.rules.check_expiry(identity.expires_at(), now)?;
         if self.store.is_revoked(identity.token(), now).await? {
             return Err(AuthError::Revoked);
         }
         Ok(())
+    }
+
+    /// Reads the keys of `auth` anew, all of them or none, and signs and verifies with them from now on. Of the rest of
+    /// `auth` nothing is taken. Blocks to read files.
+    ///
+    /// # Errors
+    /// A key that is missing or bad; the former keys stay.
+    pub fn rotate_keys(&self, auth: &Auth) -> Result<KeyChange, SetupError> {
+        let former = self.keys.load_full();
+        let ring = KeyRing::load(auth, Some(&former))?;
+        let change = ring.change_from(&former);
+        self.keys.store(Arc::new(ring));
+        Ok(change)
+    }
+
+    /// Whether the key that signed an identity's token is still one of the keys.
+    #[must_use]
+    pub fn knows_key(&self, identity: &Identity) -> bool {
+        self.keys.load().knows(identity.key())
     }
 
     /// What was checked before asks the store again: something was revoked elsewhere, or the store was away.
@@ -256,7 +287,9 @@ impl Authenticator {
                 return Err(AuthError::StoreUnavailable);
             }
             stands.extend(some.iter().zip(revoked).map(|(identity, revoked)| {
-                !revoked && self.rules.check_expiry(identity.expires_at(), now).is_ok()
+                !revoked
+                    && self.knows_key(identity)
+                    && self.rules.check_expiry(identity.expires_at(), now).is_ok()
             }));
         }
         Ok(stands)
@@ -271,8 +304,11 @@ impl Authenticator {
             jti: self.new_jti(),
             family: None,
         };
-        let (claims, _) = self.rules.issue(subject, token, life, self.clock.now());
-        self.keys.sign(&claims)
+        let keys = self.keys.load();
+        let (claims, _) = self
+            .rules
+            .issue(subject, token, life, keys.signer(), self.clock.now());
+        keys.sign(&claims)
     }
 
     /// The claims of a token whose signature and claims are good. Revocation is not looked at.
@@ -280,8 +316,8 @@ impl Authenticator {
     /// # Errors
     /// What is wrong with the token.
     pub fn inspect(&self, token: &str) -> Result<Value, AuthError> {
-        let claims = self.keys.verify(token)?;
-        self.rules.check(&claims, self.clock.now())?;
+        let (claims, key) = self.keys.load().verify(token)?;
+        self.rules.check(&claims, key, self.clock.now())?;
         Ok(Value::Object(claims))
     }
 
@@ -296,8 +332,11 @@ impl Authenticator {
             jti: self.new_jti(),
             family: Some(family),
         };
-        let (claims, identity) = self.rules.issue(subject, token, self.access_life, now);
-        let access_token = self.keys.sign(&claims)?;
+        let keys = self.keys.load();
+        let (claims, identity) = self
+            .rules
+            .issue(subject, token, self.access_life, keys.signer(), now);
+        let access_token = keys.sign(&claims)?;
         Ok(TokenPair {
             access_token,
             refresh_token,

@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::AuthError;
 use crate::identity::{Identity, Subject};
+use crate::keys::KeyNumber;
 use crate::store::{FamilyId, TokenRef};
 
 /// How far `iat` may lie ahead, beside the leeway: it grants nothing, but a far one shows a broken clock.
@@ -35,12 +36,13 @@ impl Rules {
         }
     }
 
-    /// A new token's claims, and the identity that they will give.
+    /// A new token's claims, and the identity that they will give once `key` has signed them.
     pub(crate) fn issue(
         &self,
         subject: Subject,
         token: TokenRef,
         life: Duration,
+        key: KeyNumber,
         now: Timestamp,
     ) -> (Value, Identity) {
         let issued_at = now.as_seconds();
@@ -62,11 +64,16 @@ impl Rules {
             claims["fid"] = family.to_string().into();
         }
         let expires_at = Timestamp::from_millis(expires_at.saturating_mul(1_000));
-        (claims, Identity::new(subject, token, expires_at))
+        (claims, Identity::new(subject, token, expires_at, key))
     }
 
-    /// Checks every claim but the expiry's counterpart in the store: revocation.
-    pub(crate) fn check(&self, claims: &Map<String, Value>, now: Timestamp) -> Result<Identity, AuthError> {
+    /// Checks every claim but the expiry's counterpart in the store: revocation. `key` signed them.
+    pub(crate) fn check(
+        &self,
+        claims: &Map<String, Value>,
+        key: KeyNumber,
+        now: Timestamp,
+    ) -> Result<Identity, AuthError> {
         if text(claims, "type")? != "access" {
             return Err(AuthError::WrongType);
         }
@@ -93,7 +100,7 @@ impl Rules {
             jti: jti(claims)?.into(),
             family: family(claims)?,
         };
-        Ok(Identity::new(subject, token, expires_at))
+        Ok(Identity::new(subject, token, expires_at, key))
     }
 
     /// Whether a token still lives.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use gateway_codec::{DeviceId, Platform, Timestamp, UserId};
 
+use crate::keys::KeyNumber;
 use crate::store::TokenRef;
 
 /// What a login has established. Anybody can make one: it proves nothing.
@@ -37,10 +38,11 @@ struct Inner {
     roles: Box<[String]>,
     token: TokenRef,
     expires_at: Timestamp,
+    key: KeyNumber,
 }
 
 impl Identity {
-    pub(crate) fn new(subject: Subject, token: TokenRef, expires_at: Timestamp) -> Self {
+    pub(crate) fn new(subject: Subject, token: TokenRef, expires_at: Timestamp, key: KeyNumber) -> Self {
         Self(Arc::new(Inner {
             user_id: subject.user_id,
             device_id: subject.device_id,
@@ -49,6 +51,7 @@ impl Identity {
             roles: subject.roles.into(),
             token,
             expires_at,
+            key,
         }))
     }
 
@@ -103,6 +106,11 @@ impl Identity {
     /// The token and its family, as the store knows them.
     pub(crate) fn token(&self) -> &TokenRef {
         &self.0.token
+    }
+
+    /// The key that signed the token.
+    pub(crate) fn key(&self) -> KeyNumber {
+        self.0.key
     }
 }
 

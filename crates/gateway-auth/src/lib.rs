@@ -26,6 +26,7 @@ pub use clock::{Clock, SystemClock};
 pub use clock::{ManualClock, MockClock};
 pub use error::{AuthError, SetupError};
 pub use identity::{Identity, Subject, TokenPair};
+pub use keys::KeyChange;
 #[cfg(any(test, feature = "test-util"))]
 pub use random::{MockRandom, SeededRandom};
 pub use random::{Random, SystemRandom};

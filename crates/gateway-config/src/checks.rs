@@ -1,5 +1,7 @@
 //! What no key can tell alone: values that contradict each other.
 
+mod tls;
+
 use std::collections::BTreeSet;
 
 use crate::config::Config;
@@ -13,7 +15,7 @@ const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace", "off"];
 /// Checks the main document.
 pub(crate) fn check(config: &Config, reading: &mut Reading) {
     ports(config, reading);
-    tls(config, reading);
+    tls::check(config, reading);
     tokens(config, reading);
     keys(config, reading);
     cors(config, reading);
@@ -59,20 +61,6 @@ fn ports(config: &Config, reading: &mut Reading) {
                 "server.metrics_address",
                 format!("its port is that of `{other}` too"),
             );
-        }
-    }
-}
-
-fn tls(config: &Config, reading: &mut Reading) {
-    if config.server.ssl_enabled {
-        let paths = [
-            ("server.ssl_cert_path", config.server.ssl_cert_path.is_none()),
-            ("server.ssl_key_path", config.server.ssl_key_path.is_none()),
-        ];
-        for (path, missing) in paths {
-            if missing {
-                reading.fault_at(path, ErrorKind::Missing("`server.ssl_enabled` is true"));
-            }
         }
     }
 }

@@ -39,14 +39,14 @@ pub use error::{ConfigError, ConfigErrors, ErrorKind, Origin};
 pub use load::{LoadOptions, Loaded, Sources, Warning, load};
 pub use platforms::{DevicePolicy, Platforms};
 pub use reference::reference_markdown;
-pub use reload::{ReloadError, ReloadSection, Reloaded, reload_section};
+pub use reload::{ReloadError, ReloadSection, Reloaded, reload_auth, reload_section};
 pub use routing::{
     Handler, HttpRoute, LoadBalancing, LocalHandler, RouteRule, Routing, Sensitivity, Strategy,
 };
 pub use secret::Secret;
 pub use sections::{
-    Algorithm, ApiKey, Auth, Cluster, Cors, Delivery, Limits, LogFormat, Logging, Processing, Redis, Server,
-    SigningKey, Telemetry,
+    Algorithm, ApiKey, Auth, Cluster, Cors, Delivery, GrpcTls, Limits, LogFormat, Logging, Processing, Redis,
+    Server, SigningKey, Telemetry,
 };
 pub use services::{Service, ServiceName, ServiceNameError};
 pub use show::{Change, difference, effective_json};

@@ -112,17 +112,7 @@ pub fn load(options: LoadOptions) -> Result<Loaded, ConfigErrors> {
     let platform_strategy = read(&sources.platform_strategy);
     let router_config = read(&sources.router_config);
 
-    let variables = Variables::new(&options.env, main.as_ref());
-    errors.extend(variables.errors);
-    let mut layers: Vec<Layer> = main.into_iter().chain(variables.layers).collect();
-    for (path, value) in &options.overrides {
-        match Layer::single(Origin::Flag(path.clone()), path, value) {
-            Some(layer) => layers.push(layer),
-            None => errors.push(unknown(Origin::Flag(path.clone()), path)),
-        }
-    }
-    let fallback = sources.main.clone().map_or(Origin::Default, Origin::File);
-    let mut main = reading(layers, known_paths(&Config::keys()), fallback, &mut errors);
+    let (mut main, mut warnings) = main_document(main, &sources, &options, &mut errors);
     let mut platforms = document(platform_strategy, &Platforms::keys(), &mut errors);
     let mut router = document(router_config, &Routing::keys(), &mut errors);
 
@@ -140,7 +130,6 @@ pub fn load(options: LoadOptions) -> Result<Loaded, ConfigErrors> {
     if let Some(router) = &mut router {
         config.router = Routing::read(&config.services, router);
     }
-    let mut warnings = variables.warnings;
     if options.dev && config.storage == Storage::Redis {
         config.storage = Storage::Embedded;
         warnings.push(Warning {
@@ -162,6 +151,27 @@ pub fn load(options: LoadOptions) -> Result<Loaded, ConfigErrors> {
         warnings,
         sources,
     })
+}
+
+/// The main file with the environment and the flags laid over it.
+pub(crate) fn main_document(
+    file: Option<Layer>,
+    sources: &Sources,
+    options: &LoadOptions,
+    errors: &mut Vec<ConfigError>,
+) -> (Reading, Vec<Warning>) {
+    let variables = Variables::new(&options.env, file.as_ref());
+    errors.extend(variables.errors);
+    let mut layers: Vec<Layer> = file.into_iter().chain(variables.layers).collect();
+    for (path, value) in &options.overrides {
+        match Layer::single(Origin::Flag(path.clone()), path, value) {
+            Some(layer) => layers.push(layer),
+            None => errors.push(unknown(Origin::Flag(path.clone()), path)),
+        }
+    }
+    let fallback = sources.main.clone().map_or(Origin::Default, Origin::File);
+    let reading = reading(layers, known_paths(&Config::keys()), fallback, errors);
+    (reading, variables.warnings)
 }
 
 fn find(options: &LoadOptions) -> Sources {

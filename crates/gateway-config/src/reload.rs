@@ -1,4 +1,4 @@
-//! Reading one of the two smaller files again while the gateway runs.
+//! Reading one of the two smaller files again while the gateway runs, or the keys of the main one.
 //!
 //! A reload may be asked for over the network, so the file that it names must lie in the configuration folder,
 //! whatever `..` and symbolic links say. Nothing is swapped here: the caller gets a new [`Config`] or an error.
@@ -6,8 +6,11 @@
 use std::path::{Component, Path, PathBuf};
 
 use crate::config::Config;
-use crate::error::{ConfigErrors, ErrorKind};
-use crate::load::{PLATFORM_STRATEGY, ROUTER_CONFIG, Sources, Warning, document, file, whole_file};
+use crate::error::{ConfigError, ConfigErrors, ErrorKind};
+use crate::load::{
+    LoadOptions, PLATFORM_STRATEGY, ROUTER_CONFIG, Sources, Warning, document, file, main_document,
+    whole_file,
+};
 use crate::platforms::Platforms;
 use crate::routing::Routing;
 use crate::show::{Change, difference};
@@ -140,6 +143,57 @@ pub fn reload_section(
         config,
         warnings,
         file: Some(path),
+    })
+}
+
+/// Reads the keys of `auth` in the main file again: `jwt_secret`, `keys`, `signing_kid`, `admin_keys`, `service_keys` and
+/// `service_certificates`. `options` are those of the start; a secret that `--dev` has made up stays. Files that keys are
+/// in are not read here.
+///
+/// # Errors
+/// [`ReloadError`] where anything in the main file is wrong, or a key must not be used; `current` is untouched.
+pub fn reload_auth(current: &Config, options: &LoadOptions) -> Result<Reloaded, ReloadError> {
+    let layer = options
+        .main
+        .as_ref()
+        .map(|path| file::read(path).map_err(|kind| ConfigErrors(vec![whole_file(path, kind)])))
+        .transpose()?;
+    let mut errors = Vec::new();
+    let (mut main, _) = main_document(layer, &current.sources, options, &mut errors);
+    let read = Config::read_main(&mut main, &[]);
+    if main.errors.is_empty() {
+        crate::checks::check(&read, &mut main);
+    }
+    errors.append(&mut main.errors);
+    let mut config = current.clone();
+    let (auth, new) = (&mut config.auth, read.auth);
+    if new.jwt_secret.is_some() || !options.dev {
+        auth.jwt_secret = new.jwt_secret;
+    }
+    auth.keys = new.keys;
+    auth.signing_kid = new.signing_kid;
+    auth.admin_keys = new.admin_keys;
+    auth.service_keys = new.service_keys;
+    auth.service_certificates = new.service_certificates;
+    let unfit = config.check_startable(options.dev);
+    errors.extend(
+        unfit
+            .into_iter()
+            .filter(|problem| problem.path.starts_with("auth."))
+            .map(|problem| ConfigError {
+                origin: main.origin_at(&problem.path),
+                path: problem.path,
+                kind: ErrorKind::Invalid(problem.message),
+            }),
+    );
+    if !errors.is_empty() {
+        return Err(ConfigErrors(errors).into());
+    }
+    Ok(Reloaded {
+        changes: difference(current, &config),
+        config,
+        warnings: Vec::new(),
+        file: options.main.clone(),
     })
 }
 

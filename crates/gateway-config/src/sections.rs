@@ -13,5 +13,5 @@ pub use credentials::{Algorithm, ApiKey, SigningKey};
 pub use limits::Limits;
 pub use observe::{LogFormat, Logging, Telemetry};
 pub use redis::Redis;
-pub use server::{Cors, Server};
+pub use server::{Cors, GrpcTls, Server};
 pub use work::{Cluster, Delivery, Processing};

@@ -48,12 +48,21 @@ pub(crate) fn problems(config: &Config) -> Vec<Problem> {
     if config.storage == Storage::Redis {
         match &config.cluster.secret {
             Some(secret) => problems.extend(weak("cluster.secret".to_owned(), secret)),
-            None => {
+            None if config.cluster.certificate_name.is_none() => {
                 let message = "is missing; nodes that share a Redis prove themselves by it: set it to at least 32 random \
-                               bytes (`openssl rand -hex 32`), the same on all, or set `storage` to `embedded`";
+                               bytes (`openssl rand -hex 32`), the same on all, or give `cluster.certificate_name`, or set \
+                               `storage` to `embedded`";
                 problems.push(Problem::new("cluster.secret", message));
             }
+            None => {}
         }
+    }
+    if config.storage == Storage::Redis
+        && config.server.grpc_tls.is_some()
+        && config.cluster.certificate_name.is_none()
+    {
+        let message = "is missing; with `server.grpc_tls` nodes dial each other with TLS too, and know each other by it";
+        problems.push(Problem::new("cluster.certificate_name", message));
     }
     if config.server.ssl_enabled {
         let message = "TLS is not available in this version; set it to false and put a TLS proxy in front, or start \

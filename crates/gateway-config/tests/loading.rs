@@ -277,6 +277,34 @@ fn values_that_cannot_be_are_refused() {
             r#"{"server": {"ssl_enabled": true, "ssl_cert_path": "a"}}"#,
             "server.ssl_key_path",
         ),
+        (
+            r#"{"server": {"grpc_tls": {"cert_path": "a"}}}"#,
+            "server.grpc_tls.key_path",
+        ),
+        (
+            r#"{"server": {"grpc_tls": {"cert_path": "a", "key_path": "b", "require_client_cert": true}}}"#,
+            "server.grpc_tls.client_ca_path",
+        ),
+        (
+            r#"{"server": {"grpc_tls": {"cert_path": "a", "key_path": "b"}}, "cluster": {"certificate_name": "n"}}"#,
+            "cluster.certificate_name",
+        ),
+        (
+            r#"{"server": {"grpc_tls": {"cert_path": "a", "key_path": "b", "client_ca_path": "c"}},
+                "cluster": {"certificate_name": "*.example.com"}}"#,
+            "cluster.certificate_name",
+        ),
+        (
+            r#"{"server": {"grpc_tls": {"cert_path": "a", "key_path": "b", "client_ca_path": "c"}},
+                "cluster": {"certificate_name": "n.example.com"},
+                "auth": {"service_certificates": ["s.example.com", "N.example.com"]}}"#,
+            "auth.service_certificates[1]",
+        ),
+        (
+            r#"{"auth": {"service_certificates": ["s.example.com"]}}"#,
+            "auth.service_certificates[0]",
+        ),
+        (r#"{"auth": {"key_check_seconds": 31}}"#, "auth.key_check_seconds"),
         (r#"{"server": 5}"#, "server"),
         (
             r#"{"auth": {"session_timeout_seconds": 0}}"#,

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use gateway_config::{LoadOptions, Loaded, ReloadError, ReloadSection, load, reload_section};
+use gateway_config::{LoadOptions, Loaded, ReloadError, ReloadSection, load, reload_auth, reload_section};
 use tempfile::TempDir;
 
 const ONE: &str = r#"{"platforms": {"web": {"session_timeout": 60}}}"#;
@@ -174,4 +174,93 @@ fn a_file_named_at_start_is_read_again_when_none_is_named() {
         .map(|change| change.path.as_str())
         .collect();
     assert_eq!(paths, ["platforms.web.session_timeout"]);
+}
+
+const OLD: &str = "an old secret of the tests, of 32 bytes";
+const NEW: &str = "a new secret of the tests, of 32 bytes";
+
+/// Options over a main file with this `auth`.
+fn with_auth(root: &TempDir, auth: &str) -> LoadOptions {
+    let main = root.path().join("config/gateway_config.json");
+    fs::write(
+        &main,
+        format!(r#"{{"auth": {auth}, "server": {{"http_port": 1}}}}"#),
+    )
+    .unwrap();
+    LoadOptions {
+        main: Some(main),
+        ..LoadOptions::default()
+    }
+}
+
+#[test]
+fn of_the_main_file_only_the_keys_are_taken_and_no_secret_is_told() {
+    let (root, _) = folders();
+    let options = with_auth(&root, &format!(r#"{{"jwt_secret": "{OLD}"}}"#));
+    let loaded = load(options.clone()).unwrap();
+    let keys = format!(
+        r#"{{"jwt_secret": "{NEW}", "keys": [{{"kid": "k", "secret": "{OLD}"}}], "signing_kid": "k",
+            "admin_keys": ["an-admin-key"], "token_expire_seconds": 60}}"#
+    );
+    let options = with_auth(&root, &keys);
+    fs::write(
+        options.main.as_ref().unwrap(),
+        fs::read_to_string(options.main.as_ref().unwrap())
+            .unwrap()
+            .replace("\"http_port\": 1", "\"http_port\": 2"),
+    )
+    .unwrap();
+    let reloaded = reload_auth(&loaded.config, &options).unwrap();
+    let paths: Vec<&str> = reloaded
+        .changes
+        .iter()
+        .map(|change| change.path.as_str())
+        .collect();
+    let changed = [
+        "auth.admin_keys",
+        "auth.jwt_secret",
+        "auth.keys",
+        "auth.signing_kid",
+    ];
+    assert_eq!(paths, changed);
+    let told = format!("{:?}", reloaded.changes);
+    for secret in [OLD, NEW, "an-admin-key"] {
+        assert!(!told.contains(secret), "{told}");
+    }
+    assert_eq!(reloaded.config.server.http_port, 1);
+    assert_eq!(reloaded.config.auth.token_expire.as_secs(), 86_400);
+    assert_eq!(reloaded.config.auth.jwt_secret.unwrap().expose(), NEW);
+    let again = reload_auth(&load(options.clone()).unwrap().config, &options).unwrap();
+    assert!(again.changes.is_empty());
+}
+
+#[test]
+fn keys_that_must_not_be_used_and_a_file_that_does_not_hold_are_refused() {
+    let (root, _) = folders();
+    let loaded = load(with_auth(&root, &format!(r#"{{"jwt_secret": "{OLD}"}}"#))).unwrap();
+    for (auth, place) in [
+        (r#"{"jwt_secret": "short"}"#, "auth.jwt_secret"),
+        ("{}", "auth.jwt_secret"),
+        (r#"{"jwt_secret": "your_secret_key"}"#, "auth.jwt_secret"),
+        (r#"{"signing_kid": "gone"}"#, "auth.signing_kid"),
+        (r#"{"jwt_secrets": ""}"#, "auth.jwt_secrets"),
+        ("{", "line"),
+    ] {
+        let error = reload_auth(&loaded.config, &with_auth(&root, auth)).unwrap_err();
+        assert!(error.to_string().contains(place), "{auth}: {error}");
+    }
+    // A secret made at the start of a development server is not lost.
+    let dev = LoadOptions {
+        dev: true,
+        ..with_auth(&root, "{}")
+    };
+    let kept = reload_auth(&loaded.config, &dev).unwrap();
+    assert_eq!(kept.config.auth.jwt_secret.unwrap().expose(), OLD);
+    // The environment and flags stand over the file, as at the start.
+    let flagged = LoadOptions {
+        env: vec![("GATEWAY__AUTH__JWT_SECRET".to_owned(), NEW.to_owned())],
+        ..with_auth(&root, &format!(r#"{{"jwt_secret": "{OLD}"}}"#))
+    };
+    let flagged = reload_auth(&loaded.config, &flagged).unwrap();
+    assert_eq!(flagged.config.auth.jwt_secret.unwrap().expose(), NEW);
 }

@@ -22,6 +22,8 @@ pub mod protocol;
 mod refuse;
 mod settings;
 mod socket;
+mod streams;
+mod tls;
 mod websocket;
 mod wheel;
 
@@ -31,4 +33,6 @@ pub use self::http::{CorsSettings, HttpRequest, HttpServer, HttpService, HttpSet
 pub use self::outbound::{Frame, FrameKind, Outbound, SendError};
 pub use self::protocol::Message;
 pub use self::settings::WsSettings;
+pub use self::streams::{Arrival, StreamListener};
+pub use self::tls::{ClientTls, ServerTls, TlsError, TlsFiles, Transport};
 pub use self::websocket::{ServeError, ServerHandle, WebSocketServer, lone_connection};

@@ -14,7 +14,7 @@ fn good() -> Value {
 }
 
 fn check(claims: &Value) -> Result<Identity, AuthError> {
-    Rules::new(&Auth::default()).check(claims.as_object().unwrap(), now())
+    Rules::new(&Auth::default()).check(claims.as_object().unwrap(), KeyNumber::default(), now())
 }
 
 fn with(name: &str, value: Value) -> Result<Identity, AuthError> {
@@ -127,6 +127,7 @@ fn issued_claims_pass_their_own_check() {
         jti: "t".into(),
         family: Some(FamilyId::from_bits(7)),
     };
-    let (claims, identity) = rules.issue(subject, token, Duration::from_secs(10), now());
-    assert_eq!(rules.check(claims.as_object().unwrap(), now()), Ok(identity));
+    let key = KeyNumber::default();
+    let (claims, identity) = rules.issue(subject, token, Duration::from_secs(10), key, now());
+    assert_eq!(rules.check(claims.as_object().unwrap(), key, now()), Ok(identity));
 }

@@ -35,6 +35,11 @@ section! {
         "admin_keys" => admin_keys: Vec<ApiKey> = Vec::new();
         /// Keys of back ends, sent as `X-API-Key`.
         "service_keys" => service_keys: Vec<ApiKey> = Vec::new();
+        /// DNS names (SAN): a client certificate on the gRPC listener that has one of them counts as a service key. It
+        /// needs `server.grpc_tls.client_ca_path`.
+        "service_certificates" => service_certificates: Vec<String> = Vec::new();
+        /// How often keys and certificates are looked at for a change, in the main file and in those that it names.
+        "key_check_seconds" => key_check: Duration = Duration::from_secs(15), 1..=30;
         /// File that keeps revocations over a restart; left out, a restart forgets them.
         "revocation_file" => revocation_file: Option<PathBuf> = None;
         /// How old the last check of a session's token may be for a command of normal sensitivity.

@@ -27,12 +27,31 @@ section! {
         "ssl_cert_path" => ssl_cert_path: Option<PathBuf> = None;
         /// Private key of the certificate, PEM.
         "ssl_key_path" => ssl_key_path: Option<PathBuf> = None;
+        /// TLS on the gRPC listener; left out, it is plain.
+        "grpc_tls" => grpc_tls: Option<GrpcTls> = None;
         /// Sends small segments at once (TCP_NODELAY).
         "tcp_nodelay" => tcp_nodelay: bool = true;
         /// Idle time before TCP keep-alive probes; 0 sends none.
         "tcp_keepalive_seconds" => tcp_keepalive: Duration = Duration::from_secs(60), 0..=32_767;
         /// An address of its own for `/metrics`, `/livez` and `/readyz`, which then leave the HTTP port.
         "metrics_address" => metrics_address: Option<SocketAddr> = None;
+    }
+}
+
+section! {
+    /// TLS on the gRPC listener, and towards other nodes. The files are read again while the gateway runs: every
+    /// `auth.key_check_seconds`, and on a reload of `auth`.
+    pub struct GrpcTls {
+        /// Required: certificate chain of this node, PEM, its own certificate first.
+        "cert_path" => cert_path: Option<PathBuf> = None;
+        /// Required: private key of the certificate, PEM.
+        "key_path" => key_path: Option<PathBuf> = None;
+        /// Certificates that sign those of back ends and of other nodes, PEM. Left out, certificates of clients are not
+        /// asked for.
+        "client_ca_path" => client_ca_path: Option<PathBuf> = None;
+        /// Turns away at the handshake who shows no certificate. Otherwise such a caller needs a service key, or the
+        /// cluster's secret.
+        "require_client_cert" => require_client_cert: bool = false;
     }
 }
 

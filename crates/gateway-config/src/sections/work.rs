@@ -54,8 +54,12 @@ section! {
         /// `host:port` at which other nodes reach this node's gRPC listener; left out, `server.host` (127.0.0.1 where
         /// that is any address) and the port of the listener.
         "advertise_address" => advertise_address: Option<String> = None;
-        /// What nodes know each other by; the same on all. Needed with `storage` `redis`.
+        /// What nodes know each other by; the same on all. Needed with `storage` `redis`, unless `certificate_name` is
+        /// given. With both, both are asked for.
         "secret" => secret: Option<Secret> = None;
+        /// The DNS name (SAN) that the certificate of every node has, and of nobody else: nodes know each other by it.
+        /// It needs `server.grpc_tls.client_ca_path`.
+        "certificate_name" => certificate_name: Option<String> = None;
         /// A node that has not renewed its lease for so long is dead to the others.
         "lease_seconds" => lease: Duration = Duration::from_secs(10), 1..=300;
         /// How often each bound session is compared with the store.

@@ -5,3 +5,4 @@ mod http;
 mod lifecycle;
 mod rfc6455;
 mod support;
+mod tls;

@@ -4,6 +4,7 @@ use gateway_config::{Algorithm, SigningKey};
 use jsonwebtoken::{EncodingKey, Header};
 
 use super::*;
+use crate::keys::KeyChange;
 
 /// Keys made for these tests alone.
 fn file(name: &str) -> PathBuf {
@@ -159,6 +160,100 @@ fn without_a_secret_the_first_key_that_can_sign_signs() {
         jsonwebtoken::decode_header(&token).unwrap().kid.as_deref(),
         Some("ed")
     );
+}
+
+#[tokio::test]
+async fn a_key_that_is_taken_out_ends_what_it_signed_remembered_or_not() {
+    let (auth, _) = set_up(&with_keys("es"));
+    let pair = auth.login(subject()).await.unwrap();
+    let unseen = auth.mint(subject(), Duration::from_secs(600)).unwrap();
+    auth.authenticate(&pair.access_token).await.unwrap();
+
+    // The signer changes, the old one still verifies.
+    let change = auth.rotate_keys(&with_keys("ed")).unwrap();
+    assert_eq!(
+        change,
+        KeyChange {
+            signs: Some("ed".to_owned()),
+            ..KeyChange::default()
+        }
+    );
+    auth.authenticate(&pair.access_token).await.unwrap();
+    assert_eq!(auth.confirm(&pair.identity).await, Ok(()));
+    let newer = auth.login(subject()).await.unwrap();
+
+    let mut without = with_keys("ed");
+    without.keys.retain(|key| key.kid != "es");
+    let change = auth.rotate_keys(&without).unwrap();
+    assert_eq!(change.removed, ["es"]);
+    assert!(change.added.is_empty() && change.signs.is_none());
+    for token in [&pair.access_token, &unseen] {
+        assert_eq!(auth.authenticate(token).await, Err(AuthError::UnknownKey));
+    }
+    assert_eq!(auth.confirm(&pair.identity).await, Err(AuthError::UnknownKey));
+    assert!(!auth.knows_key(&pair.identity) && auth.knows_key(&newer.identity));
+    let both = [pair.identity.clone(), newer.identity.clone()];
+    assert_eq!(auth.confirm_many(&both).await, Ok(vec![false, true]));
+    auth.authenticate(&newer.access_token).await.unwrap();
+    // Refresh tokens are no key's work: the login itself stands.
+    let again = auth.refresh(&pair.refresh_token, Some("phone")).await.unwrap();
+    auth.authenticate(&again.access_token).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_same_name_with_other_material_is_another_key_and_a_file_wrapped_anew_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let [private, public] = ["private.pem", "public.pem"].map(|name| folder.path().join(name));
+    let write = |from: &str, ends: &str| {
+        for (path, name) in [
+            (&private, format!("{from}.pem")),
+            (&public, format!("{from}.pub.pem")),
+        ] {
+            let text = std::fs::read_to_string(file(&name)).unwrap();
+            std::fs::write(path, text.replace('\n', ends)).unwrap();
+        }
+    };
+    write("test-only-es256", "\n");
+    let key = SigningKey {
+        private_key_file: Some(private.clone()),
+        public_key_file: Some(public.clone()),
+        ..key("k", Algorithm::ES256)
+    };
+    let config = Auth {
+        keys: vec![key],
+        ..Auth::default()
+    };
+    let (auth, _) = set_up(&config);
+    let token = auth.mint(subject(), Duration::from_secs(600)).unwrap();
+    write("test-only-es256", "\r\n");
+    assert!(auth.rotate_keys(&config).unwrap().is_empty());
+    auth.authenticate(&token).await.unwrap();
+
+    // Half a change is none: the keys do not belong together, and the former ones stay.
+    std::fs::copy(file("test-only-es256-other.pub.pem"), &public).unwrap();
+    assert!(matches!(
+        auth.rotate_keys(&config),
+        Err(SetupError::KeyMismatch(_))
+    ));
+    auth.authenticate(&token).await.unwrap();
+
+    let hmac = |secret: &str| Auth {
+        jwt_secret: Some(Secret::new(secret)),
+        ..Auth::default()
+    };
+    let (auth, _) = set_up(&hmac(SECRET));
+    let token = auth.mint(subject(), Duration::from_secs(600)).unwrap();
+    let change = auth
+        .rotate_keys(&hmac("another secret for tests, of 32 bytes"))
+        .unwrap();
+    assert_eq!(
+        (change.added, change.removed),
+        (vec!["default".to_owned()], vec!["default".to_owned()])
+    );
+    assert_eq!(auth.authenticate(&token).await, Err(AuthError::BadSignature));
+    // The first key is back: it is not the one that was taken out, but the signature is good.
+    auth.rotate_keys(&hmac(SECRET)).unwrap();
+    auth.authenticate(&token).await.unwrap();
 }
 
 #[test]
