@@ -3,7 +3,7 @@
 //! [`stack`] starts `mock-service` and `gateway-server` as processes and ends them with the test. [`ws`] is a
 //! WebSocket client that hides nothing (codes, close reasons, raw frames), [`http`] a plain HTTP one, [`raw`]
 //! speaks bytes on a socket for what no well-behaved client would send, [`envelope`] writes MyChat's protobuf
-//! framing, also wrongly on purpose. [`cluster`] starts several gateways on one Redis.
+//! framing, also wrongly on purpose. [`cluster`] starts several gateways on one Redis, [`tls`] makes certificates.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,6 +17,7 @@ pub mod envelope;
 pub mod http;
 pub mod raw;
 pub mod stack;
+pub mod tls;
 pub mod ws;
 
 pub use cluster::ClusterStack;

@@ -7,6 +7,8 @@ mod cluster {
     mod delivery;
     mod drain;
     mod failure;
+    mod mutual_tls;
+    mod rotation;
     mod sessions;
     mod topologies;
 }

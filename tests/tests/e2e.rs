@@ -18,6 +18,7 @@ mod e2e {
     mod protobuf;
     mod push;
     mod rfc6455;
+    mod rotation;
     mod sessions;
     mod tokens;
     mod upstream;

@@ -74,7 +74,7 @@ pub fn main() -> ExitCode {
     match cli.command.unwrap_or(Verb::Serve) {
         Verb::Serve => startable(&loaded.config, cli.files.dev).map_or_else(
             |code| code,
-            |()| serve::serve(loaded, folder(&cli.files), cli.files.dev),
+            |()| serve::serve(loaded, folder(&cli.files), options(&cli.files)),
         ),
         Verb::CheckConfig => startable(&loaded.config, cli.files.dev).map_or_else(
             |code| code,

@@ -2,6 +2,7 @@
 //!
 //! Who is a node, who holds what and what is kept for whom is gateway-conn's; here are only sockets and secrets.
 
+mod proof;
 mod service;
 mod transport;
 
@@ -11,8 +12,9 @@ use async_trait::async_trait;
 use gateway_auth::{Authenticator, Clock, RedisTokenStore};
 use gateway_codec::Timestamp;
 use gateway_conn::{ClusterEvents, NodeLoad, Registry};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+pub use self::proof::NodeProof;
 pub use self::service::PeerService;
 pub use self::transport::GrpcTransport;
 use crate::metrics::PipelineMetrics;
@@ -34,6 +36,8 @@ pub struct Events {
     pub phase: watch::Receiver<Phase>,
     pub tokens: Arc<RedisTokenStore>,
     pub auth: Arc<Authenticator>,
+    /// Told where keys have changed.
+    pub keys: Arc<Notify>,
 }
 
 #[async_trait]
@@ -49,6 +53,10 @@ impl ClusterEvents for Events {
     fn revoked(&self, id: &str, until: Timestamp) {
         self.tokens.learn(id, until, self.clock.now());
         self.auth.distrust();
+    }
+
+    fn keys_changed(&self) {
+        self.keys.notify_one();
     }
 
     async fn store_is_back(&self) {

@@ -9,26 +9,25 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use gateway_auth::{ApiKeys, Clock, Random, SystemClock, SystemRandom};
-use gateway_codec::proto::FILE_DESCRIPTOR_SET;
-use gateway_codec::proto::cluster::peer_server::PeerServer;
-use gateway_codec::proto::gateway::gateway_server::GatewayServer;
 use gateway_codec::{DeviceId, Platform, PushBody, UserId};
-use gateway_config::{Config, ServiceName};
+use gateway_config::{Config, LoadOptions, ServiceName};
 use gateway_conn::{PushOrder, Report, Stats, Target};
-use gateway_net::{HttpServer, HttpSettings, ServerHandle, WebSocketServer, WsSettings};
+use gateway_net::{
+    HttpServer, HttpSettings, ServerHandle, StreamListener, TlsError, WebSocketServer, WsSettings,
+};
 use gateway_router::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::cluster::PeerService;
 use crate::drain;
 use crate::grpc::GatewayService;
+use crate::grpc::caller::BackEnds;
+use crate::grpc::serve::Grpc;
 use crate::http::system::System;
 use crate::http::{Api, HttpApi, Surface};
 use crate::load::Load;
@@ -39,18 +38,17 @@ use crate::pipeline::connection::Door;
 use crate::pipeline::handlers::{Command, CommandAnswer, CommandError, HandlerTable, Handlers};
 use crate::pipeline::{Pipeline, Settings, life};
 use crate::reload::Reload;
+use crate::rotation::{Outcomes, Rotation};
 use crate::sign_in::SignIn;
 use crate::state::{SharedState, State, Surroundings};
+use crate::tls::Certificates;
 use crate::upstream::Upstream;
 
 /// How long work that is under way may go on once the gateway stops.
 const STOP_GRACE: Duration = Duration::from_secs(5);
 
-/// How long a gRPC call may take: a push may wait 30 s for its outcomes.
-const GRPC_CALL: Duration = Duration::from_secs(40);
-
-/// gRPC calls of one connection at once; further ones wait.
-const GRPC_CALLS: usize = 1_024;
+/// Length of the gRPC listener's accept queue.
+const GRPC_BACKLOG: u32 = 1_024;
 
 /// Why a gateway cannot be built or has failed.
 #[derive(Debug, thiserror::Error)]
@@ -72,8 +70,13 @@ pub enum GatewayError {
     #[error("redis: {0}")]
     Redis(#[from] gateway_redis::SetupError),
     /// The store of several nodes without what they know each other by.
-    #[error("cluster.secret is missing: nodes that share a Redis prove themselves by it")]
+    #[error(
+        "cluster.secret and cluster.certificate_name are missing: nodes that share a Redis prove themselves by them"
+    )]
     NoSecret,
+    /// Certificates.
+    #[error("server.grpc_tls: {0}")]
+    Tls(#[from] TlsError),
     /// Another process has taken the name of this node.
     #[error("another process runs as this node")]
     NameTaken,
@@ -101,6 +104,7 @@ pub enum GatewayError {
 pub struct GatewayBuilder {
     config: Config,
     config_folder: PathBuf,
+    options: Option<LoadOptions>,
     handlers: HandlerTable,
     prometheus: Option<PrometheusHandle>,
     clock: Arc<dyn Clock>,
@@ -115,8 +119,9 @@ pub struct Gateway {
     http: HttpServer,
     /// Where `/metrics` and the probes have an address of their own.
     operations: Option<HttpServer>,
-    grpc: TcpListener,
-    service_keys: ApiKeys,
+    grpc: Grpc,
+    callers: BackEnds,
+    rotation: Arc<Rotation>,
     /// Where there are other nodes.
     shared: Option<SharedState>,
     cluster_settings: gateway_config::Cluster,
@@ -154,6 +159,7 @@ impl Gateway {
         GatewayBuilder {
             config,
             config_folder: PathBuf::from("."),
+            options: None,
             handlers: HandlerTable::default(),
             prometheus: None,
             clock: Arc::new(SystemClock),
@@ -190,7 +196,8 @@ impl Gateway {
             http,
             operations,
             grpc,
-            service_keys,
+            callers,
+            rotation,
             shared,
             cluster_settings,
             phase,
@@ -224,17 +231,13 @@ impl Gateway {
         let peer_service = PeerService::new(
             pipeline.delivery.clone(),
             pipeline.clock.clone(),
-            shared.as_ref().map(|shared| shared.secret.clone()),
+            shared.as_ref().map(|shared| shared.proof.clone()),
             peers.clone(),
             quiet.clone(),
         );
-        servers.spawn(serve_grpc(
-            grpc,
-            pipeline.clone(),
-            service_keys,
-            peer_service,
-            quiet.clone(),
-        ));
+        let back_end_service = GatewayService::new(pipeline.clone(), callers);
+        servers.spawn(grpc.serve(back_end_service, peer_service, quiet.clone()));
+        servers.spawn(rotation.keep(quiet.clone()));
         let name_taken = match &shared {
             Some(shared) => {
                 servers.spawn(shared.clone().keep(leaving.clone()));
@@ -319,6 +322,14 @@ impl GatewayBuilder {
         self
     }
 
+    /// What the configuration was loaded with: its main file is then looked at for other keys while the gateway runs.
+    /// Without it only the files that the keys are in are.
+    #[must_use]
+    pub fn loaded_with(mut self, options: LoadOptions) -> Self {
+        self.options = Some(options);
+        self
+    }
+
     /// What `/metrics` shows: the recorder that the process has installed.
     #[must_use]
     pub fn prometheus(mut self, handle: PrometheusHandle) -> Self {
@@ -341,6 +352,7 @@ impl GatewayBuilder {
         let Self {
             config,
             config_folder,
+            options,
             handlers,
             prometheus,
             clock,
@@ -370,7 +382,7 @@ impl GatewayBuilder {
             })
             .transpose()?;
         let grpc_address = SocketAddr::new(config.server.host, config.server.grpc_port);
-        let grpc = TcpListener::bind(grpc_address).await.map_err(bind(
+        let grpc = StreamListener::bind(grpc_address, GRPC_BACKLOG).map_err(bind(
             "gRPC",
             config.server.host,
             config.server.grpc_port,
@@ -378,11 +390,20 @@ impl GatewayBuilder {
         let addresses = Addresses {
             websocket: websocket.local_addr(),
             http: http.local_addr(),
-            grpc: grpc.local_addr()?,
+            grpc: grpc.local_addr(),
             operations: operations.as_ref().map(HttpServer::local_addr),
         };
 
+        let certificates = Certificates::load(&config)?;
+        let grpc = Grpc {
+            listener: grpc,
+            tls: certificates.grpc.clone(),
+            deadline: config.limits.handshake_timeout,
+            grace: STOP_GRACE,
+        };
         let keys = ApiKeys::load(&config.auth)?;
+        let callers = BackEnds::new(keys.clone(), config.auth.service_certificates.clone());
+        let keys_changed = Arc::new(Notify::new());
         let router = Arc::new(Router::new(&config.router, &config.services)?);
         let offline = Arc::new(MessageService::new(router.clone()));
         let metrics = PipelineMetrics::default();
@@ -396,6 +417,8 @@ impl GatewayBuilder {
                 phase: phase.subscribe(),
                 clock: clock.clone(),
                 random: random.clone(),
+                certificates: certificates.clone(),
+                keys: keys_changed.clone(),
             },
         )?;
         let State {
@@ -415,7 +438,7 @@ impl GatewayBuilder {
             Handle::current(),
         ));
         let sign_in = Arc::new(SignIn::new(
-            auth,
+            auth.clone(),
             registry.clone(),
             upstream.clone(),
             clock.clone(),
@@ -439,6 +462,20 @@ impl GatewayBuilder {
             token_hasher: Default::default(),
         });
         let cluster_settings = config.cluster.clone();
+        let period = config.auth.key_check;
+        let current = Arc::new(Mutex::new(config));
+        let rotation = Arc::new(Rotation {
+            current: current.clone(),
+            options,
+            auth,
+            callers: callers.clone(),
+            certificates,
+            registry: registry.clone(),
+            hints: shared.as_ref().map(|shared| shared.hints.clone()),
+            told: keys_changed,
+            period,
+            outcomes: Outcomes::default(),
+        });
         let system = System {
             registry: registry.clone(),
             router: router.clone(),
@@ -447,17 +484,18 @@ impl GatewayBuilder {
             load,
             metrics,
             reload: Reload {
-                current: Mutex::new(config),
+                current,
                 folder: config_folder,
                 registry,
                 router,
             },
+            rotation: rotation.clone(),
             prometheus: prometheus.clone(),
             node: node.to_string(),
             cluster: shared.as_ref().map(|shared| shared.cluster.clone()),
             started: Instant::now(),
         };
-        let api = Arc::new(Api::new(pipeline.clone(), system, keys.clone()));
+        let api = Arc::new(Api::new(pipeline.clone(), system, keys));
         Ok(Gateway {
             pipeline,
             api,
@@ -465,7 +503,8 @@ impl GatewayBuilder {
             http,
             operations,
             grpc,
-            service_keys: keys,
+            callers,
+            rotation,
             shared,
             cluster_settings,
             addresses,
@@ -578,42 +617,6 @@ async fn serve_http(
     stop: CancellationToken,
 ) -> Result<(), GatewayError> {
     Ok(http.serve(Arc::new(HttpApi { api, surface }), stop).await?)
-}
-
-async fn serve_grpc(
-    listener: TcpListener,
-    pipeline: Arc<Pipeline>,
-    keys: ApiKeys,
-    peers: PeerService,
-    stop: CancellationToken,
-) -> Result<(), GatewayError> {
-    let (reporter, health) = tonic_health::server::health_reporter();
-    reporter.set_serving::<GatewayServer<GatewayService>>().await;
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
-    // A peer that watches the health keeps its connection open for ever.
-    let patience = {
-        let stop = stop.clone();
-        async move {
-            stop.cancelled().await;
-            tokio::time::sleep(STOP_GRACE).await;
-        }
-    };
-    let served = tonic::transport::Server::builder()
-        .timeout(GRPC_CALL)
-        .concurrency_limit_per_connection(GRPC_CALLS)
-        .http2_keepalive_interval(Some(Duration::from_secs(30)))
-        .add_service(GatewayServer::new(GatewayService::new(pipeline, keys)))
-        .add_service(PeerServer::new(peers).max_decoding_message_size(PeerService::largest_batch()))
-        .add_service(health)
-        .add_service(reflection)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.cancelled_owned());
-    tokio::select! {
-        done = served => Ok(done?),
-        () = patience => Ok(()),
-    }
 }
 
 /// Once a second: notes for the figures, and the recorder's own upkeep.

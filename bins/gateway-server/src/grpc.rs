@@ -1,11 +1,13 @@
 //! `mychat.gateway.v1.Gateway`: what back ends may ask of the gateway.
 //!
-//! Every call proves itself with a service key in the metadata entry `x-api-key`.
+//! Every call proves itself: [`caller`]. The listener is in [`serve`], which hosts the service between nodes too.
+
+pub mod caller;
+pub mod serve;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use gateway_auth::{ApiKeys, KeyRole};
 use gateway_codec::UserId;
 use gateway_codec::proto::gateway::gateway_server::Gateway;
 use gateway_codec::proto::gateway::{
@@ -15,6 +17,7 @@ use gateway_codec::proto::gateway::{
 use gateway_conn::Outcome;
 use tonic::{Request, Response, Status};
 
+use self::caller::BackEnds;
 use crate::fault::Fault;
 use crate::http::push::MAX_WAIT;
 use crate::pipeline::Pipeline;
@@ -24,32 +27,20 @@ use crate::upstream::MAX_TARGETS;
 /// The service, over the same parts as the WebSocket pipeline.
 pub struct GatewayService {
     pipeline: Arc<Pipeline>,
-    keys: ApiKeys,
+    callers: BackEnds,
 }
 
 impl GatewayService {
-    /// The service over `pipeline`, for holders of a service key of `keys`.
-    pub fn new(pipeline: Arc<Pipeline>, keys: ApiKeys) -> Self {
-        Self { pipeline, keys }
-    }
-
-    fn authorize<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        let key = request
-            .metadata()
-            .get("x-api-key")
-            .ok_or_else(|| Status::unauthenticated("a service key is needed"))?;
-        match key.to_str().ok().and_then(|key| self.keys.role(key)) {
-            Some(KeyRole::Service) => Ok(()),
-            Some(KeyRole::Admin) => Err(Status::permission_denied("this key may not do that")),
-            None => Err(Status::unauthenticated("this key is not known")),
-        }
+    /// The service over `pipeline`, for these callers.
+    pub fn new(pipeline: Arc<Pipeline>, callers: BackEnds) -> Self {
+        Self { pipeline, callers }
     }
 }
 
 #[tonic::async_trait]
 impl Gateway for GatewayService {
     async fn push(&self, request: Request<PushRequest>) -> Result<Response<PushResponse>, Status> {
-        self.authorize(&request)?;
+        self.callers.authorize(&request)?;
         let PushRequest { order, wait_ms } = request.into_inner();
         let order = order.ok_or_else(|| Status::invalid_argument("the order is missing"))?;
         let order = self
@@ -91,7 +82,7 @@ impl Gateway for GatewayService {
         &self,
         request: Request<BroadcastRequest>,
     ) -> Result<Response<BroadcastResponse>, Status> {
-        self.authorize(&request)?;
+        self.callers.authorize(&request)?;
         let push = request
             .into_inner()
             .push
@@ -119,7 +110,7 @@ impl Gateway for GatewayService {
     }
 
     async fn kick(&self, request: Request<KickRequest>) -> Result<Response<KickResponse>, Status> {
-        self.authorize(&request)?;
+        self.callers.authorize(&request)?;
         let KickRequest {
             user_id,
             device_id,
@@ -145,7 +136,7 @@ impl Gateway for GatewayService {
         &self,
         request: Request<PresenceRequest>,
     ) -> Result<Response<PresenceResponse>, Status> {
-        self.authorize(&request)?;
+        self.callers.authorize(&request)?;
         let user_ids = request.into_inner().user_ids;
         if user_ids.len() > MAX_TARGETS {
             return Err(Status::invalid_argument(format!("at most {MAX_TARGETS} users")));

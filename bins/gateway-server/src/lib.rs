@@ -32,8 +32,10 @@ pub mod phase;
 pub mod pipeline;
 pub mod presence;
 pub mod reload;
+pub mod rotation;
 pub mod sign_in;
 pub mod state;
+pub mod tls;
 pub mod upstream;
 
 pub use gateway::{Addresses, Gateway, GatewayBuilder, GatewayError, GatewayHandle};

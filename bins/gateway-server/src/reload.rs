@@ -1,4 +1,4 @@
-//! Swaps the platform rules or the routes of a running gateway: whole, or not at all.
+//! Swaps the platform rules or the routes of a running gateway: whole, or not at all. Keys are in [`crate::rotation`].
 //!
 //! The new file is read and checked before anything changes; sockets stay, and sessions keep the rules that they
 //! were bound under.
@@ -18,7 +18,7 @@ pub use gateway_config::ReloadSection as ReloadKind;
 /// What is needed to read a part of the configuration again and to hand it to those who follow it.
 pub struct Reload {
     /// The configuration in force. Held while a reload is made, so that two of them do not cross.
-    pub current: Mutex<Config>,
+    pub current: Arc<Mutex<Config>>,
     /// The folder that files must lie in.
     pub folder: PathBuf,
     pub registry: Arc<Registry>,

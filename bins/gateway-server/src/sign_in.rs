@@ -158,6 +158,11 @@ impl SignIn {
         Ok(self.auth.confirm(identity).await?)
     }
 
+    /// Whether the key that signed an identity's token is still in use.
+    pub fn knows_key(&self, identity: &Identity) -> bool {
+        self.auth.knows_key(identity)
+    }
+
     /// A new pair for a refresh token. Where the token was stolen or used twice, its family is revoked and the
     /// device's sessions are closed (4412).
     ///

@@ -7,20 +7,21 @@ use std::time::Duration;
 
 use gateway_auth::{Authenticator, Clock, Random, RedisTokenStore};
 use gateway_codec::NodeId;
-use gateway_config::{Config, Secret, Storage};
+use gateway_config::{Config, Storage};
 use gateway_conn::{
     Cluster, ClusterSettings, Delivery, EmbeddedSessionStore, EmbeddedSettings, Hints, OfflineSink,
     RedisSessionStore, RedisSettings, Registry,
 };
 use gateway_redis::Redis;
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{Events, GrpcTransport};
+use crate::cluster::{Events, GrpcTransport, NodeProof};
 use crate::gateway::{Addresses, GatewayError};
 use crate::metrics::PipelineMetrics;
 use crate::phase::Phase;
+use crate::tls::Certificates;
 
 /// How long the lease may take to be given up.
 const LEAVE: Duration = Duration::from_secs(5);
@@ -32,6 +33,10 @@ pub struct Surroundings {
     pub phase: watch::Receiver<Phase>,
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
+    /// Shown to other nodes.
+    pub certificates: Certificates,
+    /// Told where another node says that keys have changed.
+    pub keys: Arc<Notify>,
 }
 
 /// Sessions, tokens and pushes of this node.
@@ -48,9 +53,9 @@ pub struct State {
 #[derive(Clone)]
 pub struct SharedState {
     pub cluster: Arc<Cluster>,
-    pub secret: Secret,
+    pub proof: NodeProof,
+    pub hints: Hints,
     redis: Redis,
-    hints: Hints,
     store: Arc<RedisSessionStore>,
     events: Arc<Events>,
     /// Cancelled when the lease is given up and everything is written.
@@ -103,8 +108,10 @@ impl State {
             phase,
             clock,
             random,
+            certificates,
+            keys,
         } = around;
-        let secret = config.cluster.secret.clone().ok_or(GatewayError::NoSecret)?;
+        let proof = NodeProof::from_config(&config.cluster).ok_or(GatewayError::NoSecret)?;
         let boot = random_hex(&*random);
         let node = match &config.cluster.node_id {
             Some(id) => NodeId::parse(id)?,
@@ -137,7 +144,13 @@ impl State {
             config: config.cluster.clone(),
             push_ack_timeout: config.delivery.push_ack_timeout,
         };
-        let transport = GrpcTransport::new(secret.clone(), node.clone(), boot, config.cluster.peer_timeout);
+        let transport = GrpcTransport::new(
+            proof.clone(),
+            certificates.peers,
+            node.clone(),
+            boot,
+            config.cluster.peer_timeout,
+        );
         let cluster = Arc::new(Cluster::new(
             settings,
             redis.clone(),
@@ -161,6 +174,7 @@ impl State {
             phase,
             auth: auth.clone(),
             tokens,
+            keys,
         };
         Ok(Self {
             node,
@@ -169,9 +183,9 @@ impl State {
             delivery,
             shared: Some(SharedState {
                 cluster,
-                secret,
-                redis,
+                proof,
                 hints,
+                redis,
                 store,
                 events: Arc::new(events),
                 left: CancellationToken::new(),

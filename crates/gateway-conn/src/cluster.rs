@@ -71,6 +71,8 @@ pub trait ClusterEvents: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
     /// A token or a family was revoked elsewhere, until this moment.
     fn revoked(&self, id: &str, until: Timestamp);
+    /// Keys were changed somewhere; this node has its own to look at.
+    fn keys_changed(&self);
     /// Redis was away or has come back empty: what the node alone knows has to be written again.
     async fn store_is_back(&self);
 }
@@ -421,6 +423,7 @@ impl Cluster {
                 }
             }
             Hint::Revoked { id, until } => events.revoked(&id, Timestamp::from_millis(until)),
+            Hint::KeysChanged => events.keys_changed(),
             Hint::Joined { node } => {
                 if node != self.settings.node.as_str() {
                     self.joined.notify_one();

@@ -47,6 +47,9 @@ pub trait SessionLink: Send + Sync + 'static {
     /// connection is closed with 1012. So a command that has no answer by then was not carried out.
     fn drain(&self, reason: &str);
 
+    /// What the session was bound by may not hold any more: it looks, and ends where it does not.
+    fn recheck(&self);
+
     /// Whether this client acknowledges pushes. It may become true during the life of a session, never false again.
     fn acknowledges(&self) -> bool;
 }

@@ -102,6 +102,8 @@ impl Link {
 }
 
 impl SessionLink for Link {
+    fn recheck(&self) {}
+
     fn drain(&self, reason: &str) {
         self.close(CloseCode::Restart, reason);
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use gateway_auth::{Random, SystemRandom};
-use gateway_config::{Loaded, Secret};
+use gateway_config::{LoadOptions, Loaded, Secret};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,8 @@ use crate::gateway::{Addresses, Gateway, GatewayError};
 /// Threads for HTTP, gRPC and the like; clients' sockets have workers of their own.
 const SERVICE_THREADS: usize = 2;
 
-pub(super) fn serve(mut loaded: Loaded, folder: PathBuf, dev: bool) -> ExitCode {
+pub(super) fn serve(mut loaded: Loaded, folder: PathBuf, options: LoadOptions) -> ExitCode {
+    let dev = options.dev;
     if dev {
         complete_for_dev(&mut loaded);
     }
@@ -42,7 +43,7 @@ pub(super) fn serve(mut loaded: Loaded, folder: PathBuf, dev: bool) -> ExitCode 
         Ok(runtime) => runtime,
         Err(error) => return super::fail(&error),
     };
-    match runtime.block_on(run(loaded, folder, prometheus)) {
+    match runtime.block_on(run(loaded, folder, options, prometheus)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the gateway has failed");
@@ -55,9 +56,12 @@ pub(super) fn serve(mut loaded: Loaded, folder: PathBuf, dev: bool) -> ExitCode 
 async fn run(
     loaded: Loaded,
     folder: PathBuf,
+    options: LoadOptions,
     prometheus: Option<PrometheusHandle>,
 ) -> Result<(), GatewayError> {
-    let mut builder = Gateway::builder(loaded.config).config_folder(folder);
+    let mut builder = Gateway::builder(loaded.config)
+        .config_folder(folder)
+        .loaded_with(options);
     if let Some(prometheus) = prometheus {
         builder = builder.prometheus(prometheus);
     }

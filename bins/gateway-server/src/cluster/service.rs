@@ -8,14 +8,13 @@ use gateway_auth::Clock;
 use gateway_codec::NodeId;
 use gateway_codec::proto::cluster::peer_server::Peer;
 use gateway_codec::proto::cluster::{Answers, Batch};
-use gateway_config::Secret;
 use gateway_conn::{Delivery, Origin};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{BOOT, LARGEST_BATCH, NODE, SECRET};
+use super::{BOOT, LARGEST_BATCH, NODE, NodeProof};
 
 /// Answers sent in one message.
 const AT_ONCE: usize = 256;
@@ -25,7 +24,7 @@ pub struct PeerService {
     delivery: Arc<Delivery>,
     clock: Arc<dyn Clock>,
     /// `None`: this node is alone, and takes no streams.
-    secret: Option<Secret>,
+    proof: Option<NodeProof>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -35,14 +34,14 @@ impl PeerService {
     pub fn new(
         delivery: Arc<Delivery>,
         clock: Arc<dyn Clock>,
-        secret: Option<Secret>,
+        proof: Option<NodeProof>,
         tasks: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
         Self {
             delivery,
             clock,
-            secret,
+            proof,
             tasks,
             stop,
         }
@@ -59,14 +58,8 @@ impl PeerService {
             let value = request.metadata().get(name)?;
             value.to_str().ok()
         };
-        let known = self
-            .secret
-            .as_ref()
-            .zip(entry(SECRET))
-            .is_some_and(|(secret, given)| gateway_auth::same_secret(secret.expose(), given));
-        if !known {
-            return Err(Status::unauthenticated("the cluster's secret is needed"));
-        }
+        let alone = || Status::unauthenticated("this node is alone");
+        self.proof.as_ref().ok_or_else(alone)?.check(request)?;
         let bad = || Status::invalid_argument("a node names itself and its process");
         Ok(Origin {
             node: NodeId::parse(entry(NODE).ok_or_else(bad)?).map_err(|_| bad())?,

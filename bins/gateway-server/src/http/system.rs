@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use gateway_auth::Clock;
+use gateway_auth::{Clock, KeyChange};
 use gateway_codec::Code;
+use gateway_config::Change;
 use gateway_conn::{Cluster, NodeLoad, Registry};
 use gateway_router::Router;
 use http::{Response, StatusCode};
@@ -20,6 +21,7 @@ use crate::load::Load;
 use crate::metrics::PipelineMetrics;
 use crate::phase::Phase;
 use crate::reload::{Reload, ReloadKind};
+use crate::rotation::Rotation;
 
 /// What is asked of the gateway as a whole.
 pub struct System {
@@ -30,6 +32,7 @@ pub struct System {
     pub load: Arc<Load>,
     pub metrics: PipelineMetrics,
     pub reload: Reload,
+    pub rotation: Arc<Rotation>,
     /// Where the process has installed a recorder.
     pub prometheus: Option<PrometheusHandle>,
     pub node: String,
@@ -150,22 +153,49 @@ impl System {
 
     pub(crate) async fn reload(&self, body: ReloadBody) -> Result<Response<Bytes>, Fault> {
         let kind = match body.config_type.as_str() {
+            "auth" => return self.reload_keys(&body).await,
             "platform_strategy" => ReloadKind::PlatformStrategy,
             "router_config" => ReloadKind::RouterConfig,
             _ => {
                 return Err(Fault::rule(
                     Code::BadRequest,
-                    "config_type is platform_strategy or router_config",
+                    "config_type is platform_strategy, router_config or auth",
                 ));
             }
         };
         let changes = self
             .reload
             .run(kind, body.config_path.as_deref().map(std::path::Path::new))?;
-        let changes: Vec<Value> = changes
-            .iter()
-            .map(|change| json!({"path": change.path, "before": change.before, "after": change.after}))
-            .collect();
-        Ok(ok(&json!({"config_type": body.config_type, "changes": changes})))
+        Ok(ok(
+            &json!({"config_type": body.config_type, "changes": shown(&changes)}),
+        ))
     }
+
+    /// Keys and certificates come from the files that the gateway was started with, here and on every other node.
+    async fn reload_keys(&self, body: &ReloadBody) -> Result<Response<Bytes>, Fault> {
+        if body.config_path.is_some() {
+            return Err(Fault::rule(
+                Code::BadRequest,
+                "auth is read from the file that the gateway was started with; leave config_path out",
+            ));
+        }
+        let found = self.rotation.reload().await?;
+        let KeyChange {
+            added,
+            removed,
+            signs,
+        } = &found.keys;
+        Ok(ok(&json!({
+            "config_type": body.config_type,
+            "changes": shown(&found.changes),
+            "keys": {"added": added, "removed": removed, "signs": signs},
+        })))
+    }
+}
+
+fn shown(changes: &[Change]) -> Vec<Value> {
+    changes
+        .iter()
+        .map(|change| json!({"path": change.path, "before": change.before, "after": change.after}))
+        .collect()
 }

@@ -148,8 +148,8 @@ impl Pipeline {
             let mut state = session.state();
             let valid_for = identity.expires_at().saturating_since(self.clock.now());
             state.life.extend(Instant::now(), valid_for);
-            // The later token becomes the session's; an earlier one is only known again.
-            let later = identity.expires_at() > bound.identity.expires_at();
+            // The later token becomes the session's, with the key that signed it; an earlier one is only known again.
+            let later = identity.expires_at() >= bound.identity.expires_at();
             let identity = if later { identity } else { bound.identity.clone() };
             if state.bound.is_some() {
                 state.bound = Some(Arc::new(Bound {

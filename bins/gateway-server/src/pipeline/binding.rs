@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use gateway_auth::Identity;
 use gateway_codec::{CloseCode, Code, Encoding, Notice};
-use gateway_conn::NewSession;
+use gateway_conn::{NewSession, SessionLink as _};
 use tokio::time::Instant;
 
 use super::Pipeline;
@@ -103,6 +103,10 @@ impl Pipeline {
         if !live {
             self.undo(&bound).await;
             return Err(Fault::rule(Code::Conflict, "the connection has ended"));
+        }
+        if !self.sign_in.knows_key(&bound.identity) {
+            // Its key was taken out during the bind, and nobody has told the session.
+            session.recheck();
         }
         self.schedule(session);
         tracing::debug!(session_id = %session.id, user_id = %bound.identity.user_id(),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use gateway_auth::AuthError;
 use gateway_codec::{CloseCode, Encoding, Notice};
 use gateway_net::{Accepted, Acceptor, End, Handshake, Message, Outbound, Refusal, SessionHandler};
 use http::StatusCode;
@@ -173,18 +174,20 @@ impl Pipeline {
     /// Asks the network to wake the session for its next deadline.
     pub fn schedule(&self, session: &Session) {
         let deadline = session.state().life.next_deadline(&self.settings.life);
-        // One that is being sent elsewhere is looked at until it has gone.
-        let deadline = if session.is_draining() {
-            Some(Instant::now())
-        } else {
-            deadline
-        };
         session.wake_at(deadline);
+        // One that is being sent elsewhere is looked at until it has gone. Asked last: whoever makes it urgent wakes it
+        // too, and may have done so just before.
+        if session.is_urgent() {
+            session.wake_at(Some(Instant::now()));
+        }
     }
 
     /// Does what has become due in a session's life.
     fn pass_time(&self, session: &Session) {
         session.leave_if_done();
+        if session.take_doubt() {
+            self.check_key(session);
+        }
         let due = session.state().life.due(Instant::now(), &self.settings.life);
         match due {
             None => {}
@@ -212,6 +215,17 @@ impl Pipeline {
             Some(Due::Idle) => session.close_with(CloseCode::Idle, "no message for too long"),
         }
         self.schedule(session);
+    }
+
+    /// Ends a session whose token was signed by a key that has been taken out.
+    fn check_key(&self, session: &Session) {
+        let Some(bound) = session.bound() else { return };
+        if self.sign_in.knows_key(&bound.identity) {
+            return;
+        }
+        let reason = AuthError::UnknownKey.to_string();
+        self.notify(session, &Notice::AuthFailed { reason: &reason });
+        session.close_with(CloseCode::AuthFailed, &reason);
     }
 
     /// The connection is over: whatever it was bound to is unbound, and what it had not taken goes elsewhere.

@@ -37,6 +37,8 @@ pub struct Session {
     pub unreadable: AtomicU32,
     /// No further command is begun: the client is sent elsewhere. `State::farewell` says how.
     draining: AtomicBool,
+    /// Its key is to be looked at.
+    doubted: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -99,6 +101,7 @@ impl Session {
             in_flight: AtomicU32::new(0),
             unreadable: AtomicU32::new(0),
             draining: AtomicBool::new(false),
+            doubted: AtomicBool::new(false),
             state: Mutex::new(State {
                 life: Life::new(now),
                 bound: None,
@@ -179,6 +182,16 @@ impl Session {
     /// Whether it is being sent elsewhere.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Whether its worker has to look at it at once.
+    pub fn is_urgent(&self) -> bool {
+        self.is_draining() || self.doubted.load(Ordering::Acquire)
+    }
+
+    /// Whether it was asked to look at what it was bound by; told once.
+    pub fn take_doubt(&self) -> bool {
+        self.doubted.swap(false, Ordering::AcqRel)
     }
 
     /// Closes it if it is being sent elsewhere and nothing is under way. On its own worker, where nothing new can begin
@@ -277,6 +290,11 @@ impl SessionLink for Session {
     fn drain(&self, reason: &str) {
         self.state().farewell = Some(reason.into());
         self.draining.store(true, Ordering::Relaxed);
+        self.wake_at(Some(Instant::now()));
+    }
+
+    fn recheck(&self) {
+        self.doubted.store(true, Ordering::Release);
         self.wake_at(Some(Instant::now()));
     }
 

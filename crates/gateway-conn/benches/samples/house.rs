@@ -28,6 +28,7 @@ struct Counter(AtomicU64);
 
 impl SessionLink for Counter {
     fn drain(&self, _: &str) {}
+    fn recheck(&self) {}
     fn push(&self, push: &EncodedPush) -> Result<u64, LinkError> {
         drop(std::hint::black_box(push.bytes(Encoding::Json).clone()));
         Ok(self.0.fetch_add(1, Ordering::Relaxed) + 1)

@@ -42,6 +42,8 @@ pub(crate) enum Hint {
         id: String,
         until: u64,
     },
+    /// Signing keys were changed somewhere: every node is to look at its own.
+    KeysChanged,
     /// A node has begun to serve.
     Joined {
         node: String,
@@ -89,6 +91,11 @@ impl Hints {
             until: until.as_millis(),
         };
         self.send(everybody(&self.redis), hint);
+    }
+
+    /// Tells every node to look whether its keys have changed.
+    pub fn keys_changed(&self) {
+        self.send(everybody(&self.redis), Hint::KeysChanged);
     }
 
     pub(crate) fn ended(&self, node: &NodeId, sessions: Vec<SessionId>, kind: KickKind, reason: &str) {
