@@ -195,11 +195,11 @@ impl Authenticator {
         let now = self.clock.now();
         // Read before the store is asked: a revocation in between makes the answer an old one.
         let era = self.era.load(Ordering::SeqCst);
-        let key = token_key(token);
-        let identity = match self.cache.get(&key) {
+        let known = token_key(token);
+        let identity = match self.cache.get(&known) {
             Some(checked) => {
                 if !self.knows_key(&checked.identity) {
-                    self.cache.remove(&digest);
+                    self.cache.remove(&known);
                     return Err(AuthError::UnknownKey);
                 }
                 self.rules.check_expiry(checked.identity.expires_at(), now)?;
@@ -215,11 +215,11 @@ impl Authenticator {
             }
         };
         if self.store.is_revoked(identity.token(), now).await? {
-            self.cache.remove(&key);
+            self.cache.remove(&known);
             return Err(AuthError::Revoked);
         }
         self.cache.insert(
-            key,
+            known,
             Checked {
                 identity: identity.clone(),
                 at: now,
