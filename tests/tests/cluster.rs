@@ -8,6 +8,7 @@ mod cluster {
     mod drain;
     mod failure;
     mod mutual_tls;
+    mod resume;
     mod rotation;
     mod sessions;
     mod topologies;

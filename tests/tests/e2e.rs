@@ -17,6 +17,7 @@ mod e2e {
     mod program;
     mod protobuf;
     mod push;
+    mod resume;
     mod rfc6455;
     mod rotation;
     mod sessions;

@@ -208,8 +208,8 @@ impl Delivery {
 
     /// The connection has ended; `last_written` is the last ticket on the socket, 0 for none. Call it before
     /// [`Registry::unbind`], and for sessions that were displaced too.
-    pub fn closed(&self, session: SessionId, last_written: u64) {
-        self.core.closed(session, last_written);
+    pub fn closed(&self, record: &Arc<SessionRecord>, last_written: u64) {
+        self.core.closed(record, last_written);
     }
 
     /// Refuses pushes from now on (`failed`), gives what is under way to the offline box and waits until all is said.

@@ -281,8 +281,8 @@ impl Node {
     }
 
     /// The connection is gone.
-    pub(crate) async fn gone(&self, record: &SessionRecord, last_written: u64) {
-        self.delivery.closed(record.session_id, last_written);
+    pub(crate) async fn gone(&self, record: &Arc<SessionRecord>, last_written: u64) {
+        self.delivery.closed(record, last_written);
         self.registry.unbind(record, NOW).await.unwrap();
         settle().await;
     }

@@ -124,7 +124,7 @@ impl Pipeline {
     }
 
     async fn undo(&self, bound: &Bound) {
-        self.delivery.closed(bound.record.session_id, 0);
+        self.delivery.closed(&bound.record, 0);
         if let Err(error) = self.registry.unbind(&bound.record, self.clock.now()).await {
             tracing::error!(%error, session_id = %bound.record.session_id, "a session stays in the store");
         }

@@ -240,7 +240,7 @@ impl Pipeline {
         let Some(bound) = bound else { return };
         tracing::debug!(session_id = %session.id, user_id = %bound.identity.user_id(), code = end.code,
             reason = ?end.reason, "session ended");
-        self.delivery.closed(session.id, end.last_written);
+        self.delivery.closed(&bound.record, end.last_written);
         let pipeline = self.clone();
         // On the services' runtime: the worker may be stopping.
         self.tasks.spawn_on(

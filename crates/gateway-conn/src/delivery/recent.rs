@@ -268,7 +268,7 @@ impl Shard {
                 What::Sent(number) => {
                     forgotten += self.change(&event.record, false, |log| log.drop_entry(number, early));
                 }
-                What::Left => self.drop_log(&event.record, early.then_some(now)),
+                What::Left => self.drop_log(&event, early.then_some(now)),
             }
         }
         while self.bytes > room.bytes
@@ -283,11 +283,13 @@ impl Shard {
         forgotten
     }
 
-    fn drop_log(&mut self, record: &SessionRecord, gave_up: Option<Instant>) {
+    /// Drops the log of a device that has not come back since.
+    fn drop_log(&mut self, left: &Event, gave_up: Option<Instant>) {
+        let record = &left.record;
         let Some(logs) = self.users.get_mut(&record.user_id) else {
             return;
         };
-        let Some(place) = logs.iter().position(|log| log.has_left(record)) else {
+        let Some(place) = logs.iter().position(|log| log.has_left(record, left.at)) else {
             return;
         };
         self.bytes = self.bytes.saturating_sub(logs.swap_remove(place).bytes());

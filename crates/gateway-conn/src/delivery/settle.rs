@@ -9,6 +9,7 @@ use super::Core;
 use super::order::Outcome;
 use super::outbox::Job;
 use super::pending::{Cargo, Lane, Phase, Sent};
+use crate::SessionRecord;
 use crate::registry::Live;
 use crate::sharded::lock;
 
@@ -45,9 +46,12 @@ impl Core {
         self.taken(&live, &mut lane, delivered);
     }
 
-    pub(super) fn closed(self: &Arc<Self>, session: SessionId, last_written: u64) {
-        if let Some(live) = self.busy_session(session).or_else(|| self.registry.live(session)) {
-            self.end(&live, &mut lock(&live.lane), last_written);
+    pub(super) fn closed(self: &Arc<Self>, record: &Arc<SessionRecord>, last_written: u64) {
+        let session = record.session_id;
+        match self.busy_session(session).or_else(|| self.registry.live(session)) {
+            Some(live) => self.end(&live, &mut lock(&live.lane), last_written),
+            // Displaced, and nothing was under way.
+            None => self.recent.left(record, Instant::now()),
         }
     }
 

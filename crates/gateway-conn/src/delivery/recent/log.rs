@@ -153,9 +153,9 @@ impl DeviceLog {
         true
     }
 
-    /// Whether this session was the last and has ended.
-    pub(super) fn has_left(&self, record: &SessionRecord) -> bool {
-        self.left.is_some() && self.record.session_id == record.session_id
+    /// Whether this session was the last and ended then.
+    pub(super) fn has_left(&self, record: &SessionRecord, at: Instant) -> bool {
+        self.left == Some(at) && self.record.session_id == record.session_id
     }
 
     /// A new session that has everything up to `last`: what follows it in here is taken out.

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::{ACK_TIMEOUT, LATE, pass};
 use crate::testing::{Link, NOW, Node, body, settle, to_user, user};
-use crate::{DeliverySettings, PushOrder, SessionRecord, Target};
+use crate::{DeliverySettings, KickKind, PushOrder, Selector, SessionRecord, Target};
 
 const WINDOW: Duration = Duration::from_secs(120);
 
@@ -106,7 +106,7 @@ async fn what_reaches_the_box_after_it_was_resumed_is_not_sent_again() {
     let record = back(&node, "a", &link, "p0").await;
     assert_eq!(link.pushed(), ["p1"]);
     node.delivery.written(record.session_id, 1);
-    node.delivery.closed(old_record.session_id, 1);
+    node.delivery.closed(&old_record, 1);
     settle().await;
     assert_eq!(link.pushed(), ["p1"], "recorded, looked for, and known");
     assert!(node.sink.of("alice").is_empty());
@@ -204,6 +204,25 @@ async fn the_window_is_counted_from_the_end_of_the_connection() {
         assert_eq!(!link.notices().is_empty(), gap, "{idle:?} {away:?}");
         assert!(link.pushed().is_empty());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_memory_of_a_session_that_somebody_else_ended_ends_too() {
+    let node = Node::start();
+    let link = Link::plain();
+    let record = node.ready("alice", "a", &link).await;
+    push(&node, &["p0"]);
+    node.delivery.written(record.session_id, 1);
+    let all = Selector::all();
+    node.registry
+        .kick(&record.user_id, &all, KickKind::Kicked, "", NOW)
+        .await
+        .unwrap();
+    node.delivery.closed(&record, 1);
+    pass(WINDOW + LATE).await;
+    let link = Link::plain();
+    back(&node, "a", &link, "p0").await;
+    assert_eq!(link.notices(), ["Gap { count: 0 }"]);
 }
 
 #[tokio::test(start_paused = true)]
