@@ -237,6 +237,10 @@ impl Registry {
                 let renewals = self.store.renew(&asked, now).await?;
                 for ((record, _), renewal) in asked.iter().zip(renewals) {
                     match renewal {
+                        // It ended meanwhile: what the renewal has just written beside the truth goes again.
+                        Renewal::Current if self.directory.get(record.session_id).is_none() => {
+                            self.store.remove(record, now).await?;
+                        }
                         Renewal::Current => {}
                         Renewal::Displaced(kind) => self.end(record.session_id, kind, reason(kind), now),
                         Renewal::Rewritten { displaced } => {
