@@ -1,21 +1,36 @@
 //! Clients that send each other numbered messages through whatever happens to the nodes, and what became of the messages.
 //!
-//! A message whose command was answered 200 is a promise. What its receiver got, live or from the offline box, is noted
-//! with its push id; the ledger compares the two.
+//! They are gateway-client's persistent connections: coming back, sending again what may be sent again, going on after
+//! the last push and dropping what comes twice is its work and not the crowd's. A message whose command was answered 200
+//! is a promise. What its receiver got, live, by resume or from the offline box, is noted with its push id; the [`ledger`]
+//! compares the two.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+mod ledger;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use gateway_client::{Client, ClientError, Event};
+use gateway_client::{Client, ClientError, Event, Persistent, ReconnectPolicy};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep};
 
+pub use self::ledger::Account;
+use self::ledger::Ledger;
 use crate::stack::SECRET;
+
+/// Clients that connect for the first time at once.
+const ARRIVING: usize = 64;
+/// Receivers of one sender: few, so that each has many messages whose order can be seen.
+const RECEIVERS: u64 = 4;
+/// Files of a client in this process: its socket, and two of a balancer's.
+const FILES: u64 = 3;
+const OTHER_FILES: u64 = 500;
 
 /// What the crowd is like.
 #[derive(Clone, Copy)]
@@ -23,53 +38,25 @@ pub struct Habits {
     pub clients: u32,
     /// Between two messages of a client.
     pub pause: Duration,
-    /// Send a message again whose connection ended with 1012 before it was answered: it was not carried out.
-    pub retry_restarted: bool,
-}
-
-#[derive(Default)]
-struct Ledger {
-    /// By sender and receiver: the numbers answered 200.
-    promised: HashMap<(u32, u32), Vec<u64>>,
-    /// By sender and receiver: the numbers in the order of their first arrival.
-    received: HashMap<(u32, u32), Vec<u64>>,
-    push_ids: HashMap<u32, HashSet<String>>,
-}
-
-/// What came of it all.
-#[derive(Debug, Default)]
-pub struct Account {
-    pub promised: usize,
-    pub received: usize,
-    /// Promised and not received.
-    pub lost: Vec<(u32, u32, u64)>,
-    /// Came again under the same push id: the client drops these.
-    pub repeats: u64,
-    /// One message under two push ids.
-    pub twice: usize,
-    /// Came after a later one of the same sender.
-    pub overtaken: usize,
-    /// Commands that were refused (not 200), by code.
-    pub refused: BTreeMap<u16, u64>,
-    /// Commands whose answer was lost with the connection.
-    pub unanswered: u64,
-    /// Commands sent again after a 1012.
-    pub retried: u64,
-    pub reconnects: u64,
+    /// After how long without a word from the gateway a client comes back on another connection.
+    pub silence: Duration,
+    pub policy: ReconnectPolicy,
 }
 
 struct Shared {
-    nodes: Mutex<Vec<SocketAddr>>,
-    ledger: Mutex<Ledger>,
-    repeats: AtomicU64,
-    unanswered: AtomicU64,
-    retried: AtomicU64,
-    reconnects: AtomicU64,
-    refused: Mutex<BTreeMap<u16, u64>>,
+    url: String,
+    habits: Habits,
+    arriving: Semaphore,
+    arrived: AtomicU64,
     sending: AtomicBool,
     leaving: AtomicBool,
-    habits: Habits,
-    connected: AtomicU64,
+    ledger: Mutex<Ledger>,
+    reconnects: AtomicU64,
+    repeats: AtomicU64,
+    carried_over: AtomicU64,
+    refused: Mutex<BTreeMap<u16, u64>>,
+    unanswered: Mutex<BTreeMap<String, u64>>,
+    given_up: Mutex<BTreeMap<String, u64>>,
 }
 
 /// A running crowd.
@@ -79,212 +66,171 @@ pub struct Crowd {
 }
 
 impl Crowd {
-    /// Starts it over these nodes' WebSockets and waits until everybody is bound.
-    pub async fn start(nodes: Vec<SocketAddr>, habits: Habits) -> Self {
+    /// Starts it at this address and waits until everybody is bound.
+    pub async fn start(address: SocketAddr, habits: Habits) -> Self {
+        let files = u64::from(habits.clients) * FILES + OTHER_FILES;
+        let may = rlimit::increase_nofile_limit(files).unwrap();
+        assert!(
+            may >= files,
+            "this process may open {may} files, and needs {files}"
+        );
         let shared = Arc::new(Shared {
-            nodes: Mutex::new(nodes),
-            ledger: Mutex::default(),
-            repeats: AtomicU64::new(0),
-            unanswered: AtomicU64::new(0),
-            retried: AtomicU64::new(0),
-            reconnects: AtomicU64::new(0),
-            refused: Mutex::default(),
+            url: format!("ws://{address}/ws"),
+            habits,
+            arriving: Semaphore::new(ARRIVING),
+            arrived: AtomicU64::new(0),
             sending: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
-            habits,
-            connected: AtomicU64::new(0),
+            ledger: Mutex::default(),
+            reconnects: AtomicU64::new(0),
+            repeats: AtomicU64::new(0),
+            carried_over: AtomicU64::new(0),
+            refused: Mutex::default(),
+            unanswered: Mutex::default(),
+            given_up: Mutex::default(),
         });
         let mut clients = JoinSet::new();
         for number in 1..=habits.clients {
             clients.spawn(live(shared.clone(), number));
         }
-        let crowd = Self { shared, clients };
-        while crowd.bound() < u64::from(habits.clients) {
+        while shared.arrived.load(Ordering::Relaxed) < u64::from(habits.clients) {
             sleep(Duration::from_millis(20)).await;
         }
-        crowd.shared.sending.store(true, Ordering::Relaxed);
-        crowd.shared.reconnects.store(0, Ordering::Relaxed);
-        crowd
+        shared.sending.store(true, Ordering::Relaxed);
+        Self { shared, clients }
     }
 
-    /// Clients that are bound right now.
-    pub fn bound(&self) -> u64 {
-        self.shared.connected.load(Ordering::Relaxed)
-    }
-
-    /// Connections made since the start.
+    /// Clients that have come back so far.
     pub fn reconnects(&self) -> u64 {
         self.shared.reconnects.load(Ordering::Relaxed)
-    }
-
-    /// Other nodes from now on.
-    pub fn set_nodes(&self, nodes: Vec<SocketAddr>) {
-        *self.shared.nodes.lock().unwrap() = nodes;
     }
 
     /// Has everybody stop sending, waits until all that was promised has come or `patience` is over, and accounts.
     pub async fn account(mut self, patience: Duration) -> Account {
         self.shared.sending.store(false, Ordering::Relaxed);
-        let end = tokio::time::Instant::now() + patience;
+        let end = Instant::now() + patience;
         sleep(Duration::from_secs(1)).await;
-        let mut account = self.shared.account();
-        while !account.lost.is_empty() && tokio::time::Instant::now() < end {
+        while !self.shared.ledger.lock().unwrap().account().lost.is_empty() && Instant::now() < end {
             sleep(Duration::from_millis(200)).await;
-            account = self.shared.account();
         }
         self.shared.leaving.store(true, Ordering::Relaxed);
         while let Some(ended) = self.clients.join_next().await {
             ended.unwrap();
         }
-        account
+        self.shared.account()
     }
 }
 
 impl Shared {
     fn account(&self) -> Account {
-        let ledger = self.ledger.lock().unwrap();
-        let mut account = Account {
+        Account {
             repeats: self.repeats.load(Ordering::Relaxed),
-            unanswered: self.unanswered.load(Ordering::Relaxed),
-            retried: self.retried.load(Ordering::Relaxed),
-            reconnects: self.reconnects.load(Ordering::Relaxed),
+            carried_over: self.carried_over.load(Ordering::Relaxed),
             refused: self.refused.lock().unwrap().clone(),
-            ..Account::default()
-        };
-        for (pair, numbers) in &ledger.promised {
-            account.promised += numbers.len();
-            let got: HashSet<u64> = ledger.received.get(pair).into_iter().flatten().copied().collect();
-            let lost = numbers.iter().filter(|number| !got.contains(number));
-            account.lost.extend(lost.map(|number| (pair.0, pair.1, *number)));
+            unanswered: self.unanswered.lock().unwrap().clone(),
+            given_up: self.given_up.lock().unwrap().clone(),
+            reconnects: self.reconnects.load(Ordering::Relaxed),
+            ..self.ledger.lock().unwrap().account()
         }
-        for numbers in ledger.received.values() {
-            account.received += numbers.len();
-            let distinct: HashSet<_> = numbers.iter().collect();
-            account.twice += numbers.len() - distinct.len();
-            account.overtaken += numbers.windows(2).filter(|pair| pair[0] > pair[1]).count();
-        }
-        account
     }
 
-    fn take(&self, receiver: u32, push: &gateway_client::Push) {
-        let mut ledger = self.ledger.lock().unwrap();
-        if !ledger
-            .push_ids
-            .entry(receiver)
-            .or_default()
-            .insert(push.push_id.clone())
-        {
-            self.repeats.fetch_add(1, Ordering::Relaxed);
-            return;
-        }
-        let mut words = push.content.split(' ').map(str::parse::<u64>);
-        if let (Some(Ok(sender)), Some(Ok(number))) = (words.next(), words.next()) {
-            ledger
-                .received
-                .entry((sender as u32, receiver))
-                .or_default()
-                .push(number);
-        }
+    fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
     }
 }
 
-/// One client, connected to one node after another.
+/// One client, from its first connection to the end of the crowd.
 async fn live(shared: Arc<Shared>, number: u32) {
-    let token = token(number);
-    let mut next_number = 1;
-    let mut failures = 0_u64;
-    while !shared.leaving.load(Ordering::Relaxed) {
-        let node = {
-            let nodes = shared.nodes.lock().unwrap();
-            nodes[(u64::from(number) + failures) as usize % nodes.len()]
-        };
-        let connecting = Client::builder(&format!("ws://{node}/ws"))
-            .token(&token)
-            .device("d", "web")
-            .connect_timeout(Duration::from_secs(2))
-            .command_timeout(Duration::from_secs(5))
-            .silence(Duration::from_secs(6))
-            .connect();
-        match connecting.await {
-            Ok(client) => {
-                shared.connected.fetch_add(1, Ordering::Relaxed);
-                shared.reconnects.fetch_add(1, Ordering::Relaxed);
-                converse(&shared, number, &client, &mut next_number).await;
-                shared.connected.fetch_sub(1, Ordering::Relaxed);
-                let ended = client.close().await;
-                if let Some(wait) = ended.retry_after {
-                    sleep(wait).await;
-                }
-            }
-            Err(_) => sleep(Duration::from_millis(50 + u64::from(number) * 7 % 200)).await,
-        }
-        failures += 1;
-    }
-}
-
-/// Sends and takes until the connection ends.
-async fn converse(shared: &Shared, number: u32, client: &Client, next_number: &mut u64) {
+    let client = arrive(&shared, number).await;
+    let returns = AtomicU64::new(0);
     let taking = async {
         let mut events = client.events();
         while let Some(event) = events.next().await {
-            if let Event::Push(push) = event {
-                shared.take(number, &push);
+            match event {
+                Event::Push(push) => shared.ledger.lock().unwrap().take(number, &push),
+                Event::Returned => {
+                    returns.fetch_add(1, Ordering::Relaxed);
+                    shared.reconnects.fetch_add(1, Ordering::Relaxed);
+                }
+                _ => {}
             }
         }
+        let ended = client.closed().await;
+        let why = format!("{:?} {}", ended.code, ended.reason);
+        *shared.given_up.lock().unwrap().entry(why).or_default() += 1;
     };
     let sending = async {
         // Not all in one moment.
-        sleep(shared.habits.pause.mul_f64(f64::from(number % 16) / 16.0)).await;
-        loop {
-            if shared.leaving.load(Ordering::Relaxed) {
-                return;
+        sleep(shared.habits.pause.mul_f64(f64::from(number % 997) / 997.0)).await;
+        let mut next_number = 1;
+        while !shared.is_leaving() {
+            if shared.sending.load(Ordering::Relaxed) {
+                send(&shared, number, &client, next_number, &returns).await;
+                next_number += 1;
             }
-            if shared.sending.load(Ordering::Relaxed) && !send(shared, number, client, next_number).await {
-                return;
-            }
-            sleep(shared.habits.pause).await;
+            until_next(&shared).await;
         }
     };
     tokio::select! {
         () = taking => {}
-        () = sending => {
-            // What is on its way must not be cut off.
-            let _ = timeout(Duration::from_millis(500), client.closed()).await;
+        () = sending => {}
+    }
+    shared
+        .repeats
+        .fetch_add(client.events().duplicates(), Ordering::Relaxed);
+    client.close().await;
+}
+
+async fn arrive(shared: &Shared, number: u32) -> Persistent {
+    let token = token(number);
+    loop {
+        let builder = Client::builder(&shared.url)
+            .token(&token)
+            .device("d", "web")
+            .connect_timeout(Duration::from_secs(5))
+            .command_timeout(Duration::from_secs(5))
+            .silence(shared.habits.silence);
+        let _permit = shared.arriving.acquire().await.unwrap();
+        if let Ok(client) = Persistent::connect(builder, shared.habits.policy).await {
+            shared.arrived.fetch_add(1, Ordering::Relaxed);
+            return client;
         }
+        sleep(Duration::from_millis(100)).await;
     }
 }
 
-/// Sends one message; false where the connection has ended.
-async fn send(shared: &Shared, number: u32, client: &Client, next_number: &mut u64) -> bool {
+/// Waits for the pause, less long where the crowd leaves.
+async fn until_next(shared: &Shared) {
+    let end = Instant::now() + shared.habits.pause;
+    while Instant::now() < end && !shared.is_leaving() {
+        sleep(Duration::from_millis(500).min(end - Instant::now())).await;
+    }
+}
+
+/// Sends one message, and goes on when nothing more will be known of it.
+async fn send(shared: &Shared, number: u32, client: &Persistent, message: u64, returns: &AtomicU64) {
     // Anybody but oneself.
-    let step = *next_number as u32 * 17 % (shared.habits.clients - 1) + 1;
+    let step = (message % RECEIVERS * 17 + 1) as u32 % (shared.habits.clients - 1) + 1;
     let receiver = (number - 1 + step) % shared.habits.clients + 1;
-    let content = format!("{number} {next_number}");
-    let data = json!({"to_user": format!("user{receiver}"), "content": content});
+    let data = json!({"to_user": format!("user{receiver}"), "content": format!("{number} {message}")});
+    let before = returns.load(Ordering::Relaxed);
     match client.command(2001, data).await {
         Ok(reply) => {
             if reply.code == 200 {
-                let mut ledger = shared.ledger.lock().unwrap();
-                ledger
-                    .promised
-                    .entry((number, receiver))
-                    .or_default()
-                    .push(*next_number);
+                shared.ledger.lock().unwrap().promise(number, receiver, message);
             } else {
                 *shared.refused.lock().unwrap().entry(reply.code).or_default() += 1;
             }
-            *next_number += 1;
-            true
+            if returns.load(Ordering::Relaxed) != before {
+                shared.carried_over.fetch_add(1, Ordering::Relaxed);
+            }
         }
-        Err(ClientError::Closed(ended)) if shared.habits.retry_restarted && ended.code == Some(1012) => {
-            // The same number again on the next connection.
-            shared.retried.fetch_add(1, Ordering::Relaxed);
-            false
-        }
-        Err(_) => {
-            shared.unanswered.fetch_add(1, Ordering::Relaxed);
-            *next_number += 1;
-            client.end().is_none()
+        Err(error) => {
+            let why = match error {
+                ClientError::Closed(ended) => format!("closed {:?}", ended.code),
+                other => other.to_string(),
+            };
+            *shared.unanswered.lock().unwrap().entry(why).or_default() += 1;
         }
     }
 }

@@ -3,7 +3,9 @@
 //! [`stack`] starts `mock-service` and `gateway-server` as processes and ends them with the test. [`ws`] is a
 //! WebSocket client that hides nothing (codes, close reasons, raw frames), [`http`] a plain HTTP one, [`raw`]
 //! speaks bytes on a socket for what no well-behaved client would send, [`envelope`] writes MyChat's protobuf
-//! framing, also wrongly on purpose. [`cluster`] starts several gateways on one Redis, [`tls`] makes certificates.
+//! framing, also wrongly on purpose. [`cluster`] starts several gateways on one Redis, [`balancer`]
+//! is the one address before them, [`crowd`] a crowd of clients who note what becomes of their messages, [`tls`] makes
+//! certificates.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,6 +13,7 @@
     reason = "a harness that fails, fails its test"
 )]
 
+pub mod balancer;
 pub mod cluster;
 pub mod crowd;
 pub mod envelope;

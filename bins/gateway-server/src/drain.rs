@@ -1,7 +1,9 @@
 //! Sending sessions to other nodes, a few at a time: when this node goes down, and when it has far more than its share.
 //!
 //! A client is told first (notice `draining`, with the time after which it may come back, different for each), then its
-//! commands are finished, then it is closed (1012). The closes are paced, so that the other nodes are not stormed.
+//! commands are finished, then it is closed (1012). The closes are paced, so that the other nodes are not stormed; the first
+//! comes when load balancers have had time to see that this node takes nobody any more, or they would bring clients back to
+//! it, and those refused here would come to the others together.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,8 +22,12 @@ const SPREAD_MS: u64 = 1_000;
 /// How often it is looked whether all have gone.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Sends all bound sessions elsewhere at the configured rate; returns when they have gone or `drain_timeout` is over.
+/// Sends all bound sessions elsewhere at the configured rate; returns when they have gone or `drain_timeout` is over. The
+/// node is not ready any more when this is called.
 pub async fn drain(pipeline: &Pipeline, settings: &Cluster) {
+    if pipeline.registry.live_count() > 0 {
+        sleep(settings.drain_lead).await;
+    }
     let until = Instant::now() + settings.drain_timeout;
     let sessions = pipeline.registry.all_live();
     let tell = |(index, live)| tell(pipeline, live, index as u64, settings.drain_rate);

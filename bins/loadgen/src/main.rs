@@ -21,6 +21,7 @@ mod report;
 mod scenario;
 mod servers;
 mod source;
+mod strangers;
 mod worker;
 
 use std::process::ExitCode;

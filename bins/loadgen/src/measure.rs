@@ -20,6 +20,7 @@ pub(crate) struct Counts {
     pub(crate) refused: BTreeMap<String, u64>,
     /// Connections that ended unasked, by close code.
     pub(crate) ended: BTreeMap<String, u64>,
+    /// Messages, or visitors.
     pub(crate) sent: u64,
     pub(crate) answered: u64,
     /// Pushes that arrived.

@@ -92,6 +92,10 @@ pub(crate) enum Command {
         /// Come back after the random waits of gateway-client, not at once.
         #[arg(long)]
         back_off: bool,
+        /// New connections a second of others meanwhile, who come, are bound and go; and before the cut for as long as
+        /// --duration, to compare. Their users are those after the connections' own.
+        #[arg(long, value_parser = rate)]
+        strangers: Option<f64>,
     },
     /// Chat for long, in waves of people who come and leave: does memory grow?
     Soak {

@@ -90,6 +90,8 @@ pub(crate) enum Load {
     Open { rate: f64, message: Message },
     /// Each client thinks, for this long on average, then does what people do.
     Chat { think_ms: f64 },
+    /// New connections at fixed moments, so many a second, each with a user of its own: they are bound and go.
+    Visits { rate: f64 },
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]

@@ -13,6 +13,7 @@ use crate::orders::{Load, Login, Message, Order, Plan, Target};
 use crate::report::{Connections, Curve, Figure, Messages, Own, Report, Servers};
 use crate::servers::{self, Usage};
 use crate::source::Source;
+use crate::strangers::Strangers;
 use crate::worker::stamped;
 
 /// How long pushes may take to arrive after the last was sent.
@@ -55,7 +56,9 @@ pub(crate) async fn run(command: Command) -> Result<(Common, Report)> {
             source, burst, times, ..
         } => run.fan_out(&source, burst, times).await?,
         Command::Chat { people, .. } => run.chat(people).await?,
-        Command::Storm { back_off, .. } => run.storm(back_off).await?,
+        Command::Storm {
+            back_off, strangers, ..
+        } => run.storm(back_off, strangers).await?,
         Command::Soak {
             people,
             waves,
@@ -71,7 +74,7 @@ pub(crate) async fn run(command: Command) -> Result<(Common, Report)> {
 struct Run {
     common: Common,
     name: &'static str,
-    target: Target,
+    plan: Plan,
     clock: Clock,
     fleet: Fleet,
     /// Of the connections.
@@ -92,10 +95,9 @@ impl Run {
         fleet::check_limit(common.connections, common.processes)?;
         // A wrong process is noticed before the load begins.
         servers::usage(&common.pids)?;
-        let target = target(&common).await?;
         let login = login(&common)?;
         let plan = Plan {
-            target: target.clone(),
+            target: target(&common).await?,
             first: common.first,
             encoding: common.encoding.into(),
             login,
@@ -108,7 +110,7 @@ impl Run {
         Ok(Self {
             common,
             name,
-            target,
+            plan,
             clock: Clock::start(),
             fleet,
             connected: Counts::default(),
@@ -287,7 +289,7 @@ impl Run {
 
     async fn fan_out(&mut self, options: &SourceOptions, burst: u32, times: u32) -> Result<()> {
         self.gather().await?;
-        let baseline = self.common.baseline.then(|| self.target.clone());
+        let baseline = self.common.baseline.then(|| self.plan.target.clone());
         let source = Source::open(options, baseline).await?;
         let open = self.connected.open;
         // The first of all makes queues and connections; it is not measured.
@@ -328,19 +330,46 @@ impl Run {
         Ok(())
     }
 
-    async fn storm(&mut self, back_off: bool) -> Result<()> {
+    async fn storm(&mut self, back_off: bool, strangers: Option<f64>) -> Result<()> {
         let start = Instant::now();
         self.gather().await?;
         let first = start.elapsed().as_secs_f64();
         self.fleet.pause(REST).await?;
+        if let Some(rate) = strangers {
+            let coming = self.strangers(rate).await?;
+            self.fleet.pause(self.common.duration).await?;
+            self.note_strangers(CALM, &coming.went().await?);
+        }
+        let meanwhile = match strangers {
+            Some(rate) => Some(self.strangers(rate).await?),
+            None => None,
+        };
         let (start, before) = (Instant::now(), self.usage()?);
         self.connected = self.fleet.order(Order::Storm { back_off }).await?;
         self.seconds = start.elapsed().as_secs_f64();
         self.note_usage(before)?;
+        if let Some(coming) = meanwhile {
+            self.note_strangers(CUT, &coming.went().await?);
+        }
         self.figure("first connect", first, "s");
         self.figure("all back after the cut", self.seconds, "s");
         self.figure("cut ÷ first connect", self.seconds / first, "×");
         Ok(())
+    }
+
+    async fn strangers(&self, rate: f64) -> Result<Strangers> {
+        let first = self.common.first.saturating_add(self.common.connections);
+        Strangers::come(&self.plan, first, rate).await
+    }
+
+    /// Those who were not bound, or not by the end of all patience, are counted: latencies are of the others only.
+    fn note_strangers(&mut self, [bound, refused, p50, p99, max]: [&'static str; 5], counts: &Counts) {
+        let latency = counts.connect.figures();
+        self.figure(bound, counts.connected as f64, "");
+        self.figure(refused, (counts.sent - counts.connected) as f64, "");
+        self.figure(p50, latency.p50, "ms");
+        self.figure(p99, latency.p99, "ms");
+        self.figure(max, latency.max, "ms");
     }
 
     async fn soak(&mut self, people: People, waves: u32, first_look: Duration) -> Result<()> {
@@ -427,6 +456,22 @@ impl Run {
         })
     }
 }
+
+/// How the figures of strangers are called, before the cut and after it: bound, not bound, and how long it took them.
+const CALM: [&str; 5] = [
+    "strangers before the cut",
+    "strangers refused before the cut",
+    "strangers bound before the cut, p50",
+    "strangers bound before the cut, p99",
+    "strangers bound before the cut, at most",
+];
+const CUT: [&str; 5] = [
+    "strangers after the cut",
+    "strangers refused after the cut",
+    "strangers bound after the cut, p50",
+    "strangers bound after the cut, p99",
+    "strangers bound after the cut, at most",
+];
 
 /// Calls of one scenario under way at once.
 const MOST_CALLS: usize = 1_024;

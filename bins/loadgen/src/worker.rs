@@ -125,7 +125,8 @@ impl Worker {
         let Some(Some(connection)) = self.connections.get_mut(index) else {
             return;
         };
-        if let Err(over) = connection.ready(&mut self.intake, &mut self.desk, writable) {
+        let ready = connection.ready(&mut self.intake, &mut self.desk, writable);
+        if let Err(over) = ready.and_then(|()| connection.go_if_visitor(&mut self.desk)) {
             self.over(index, &over);
         }
     }
@@ -158,8 +159,15 @@ impl Worker {
                 }
             }
         }
-        while let Some((index, intended)) = self.desk.open_loop(now, self.connections.len()) {
-            self.with(index, |connection, desk| connection.send(desk, intended));
+        while let Some((number, intended)) = self.desk.open_loop(now) {
+            if self.desk.has_visitors() {
+                self.connections.push(None);
+                self.desk.expect_visitor();
+                self.dial(self.connections.len() - 1, 0, intended);
+            } else {
+                let index = number % self.connections.len().max(1);
+                self.with(index, |connection, desk| connection.send(desk, intended));
+            }
         }
         while self.desk.may_dial() {
             let Some((index, attempt)) = self.desk.waiting.pop_front() else {
@@ -215,7 +223,7 @@ impl Worker {
                 self.desk.load(*load, now)?;
                 let active = match load {
                     Load::Closed { active, .. } => usize::try_from(*active)?,
-                    Load::Open { .. } => 0,
+                    Load::Open { .. } | Load::Visits { .. } => 0,
                     Load::Chat { .. } => usize::MAX,
                 };
                 for index in 0..self.connections.len().min(active) {

@@ -126,6 +126,25 @@ fn after_a_storm_all_are_back() {
 }
 
 #[test]
+fn strangers_come_before_a_storm_and_during_it() {
+    let baseline = Baseline::start("echo");
+    let arguments = ["storm", "--back-off", "--strangers", "100"];
+    let report = run(&baseline, "strangers", &[&arguments[..], &SHORT].concat());
+    is_clean(&report);
+    assert_eq!(at(&report, "/connections/held"), 30.0);
+    let figure = |name: &str| {
+        let figures = report["figures"].as_array().unwrap();
+        let found = figures.iter().find(|figure| figure["name"] == name);
+        found.and_then(|figure| figure["value"].as_f64()).unwrap()
+    };
+    for when in ["before the cut", "after the cut"] {
+        assert!(figure(&format!("strangers {when}")) > 1.0, "{report}");
+        assert_eq!(figure(&format!("strangers refused {when}")), 0.0, "{report}");
+        assert!(figure(&format!("strangers bound {when}, p99")) > 0.0, "{report}");
+    }
+}
+
+#[test]
 fn nobody_there_is_told_and_fails() {
     let output = Command::new(LOADGEN)
         .args([

@@ -78,6 +78,11 @@ impl RedisServer {
         cli(self.port, args)
     }
 
+    /// Replicas that have its data and follow it.
+    fn replicas(&self) -> usize {
+        self.cli(&["INFO", "replication"]).matches("state=online").count()
+    }
+
     /// Sends it a signal by its name: `STOP`, `CONT`.
     pub fn signal(&self, name: &str) {
         Command::new("kill")
@@ -122,13 +127,7 @@ impl SentinelSet {
             let more = ["--replicaof", "127.0.0.1", &first];
             servers.push(RedisServer::start_with(free_port(), &more));
         }
-        let online = || {
-            servers[0]
-                .cli(&["INFO", "replication"])
-                .matches("state=online")
-                .count()
-        };
-        until(|| online() == 2);
+        until(|| servers[0].replicas() == 2);
         let sentinels: Vec<_> = (0..3).map(|_| sentinel(&first)).collect();
         for sentinel in &sentinels {
             until(|| {
@@ -166,6 +165,16 @@ impl SentinelSet {
         let master = self.master();
         self.kill_master();
         until(|| self.master() != master);
+    }
+
+    /// Adds a replica in the place of a server that was killed, and waits until the master knows it.
+    pub fn add_replica(&mut self) {
+        let master = self.master();
+        let more = ["--replicaof", "127.0.0.1", &master.to_string()];
+        self.servers.push(RedisServer::start_with(free_port(), &more));
+        let replicas = self.servers.len() - 1;
+        let server = self.servers.iter().find(|server| server.port == master);
+        until(|| server.is_some_and(|server| server.replicas() == replicas));
     }
 }
 

@@ -1,127 +1,116 @@
-//! Nothing that was answered 200 is lost, whatever single node or Redis dies, hangs or comes back meanwhile.
+//! Nothing that was answered 200 is lost, whatever single node or Redis dies, hangs, fails over or comes back meanwhile.
 //!
 //! `CHAOS_ROUNDS` makes it longer than the one round that CI plays.
 
 use std::time::Duration;
 
-use gateway_redis::testing::RedisServer;
+use gateway_client::ReconnectPolicy;
+use gateway_redis::testing::{RedisServer, SentinelSet};
 use gateway_tests::ClusterStack;
+use gateway_tests::balancer::Balancer;
 use gateway_tests::crowd::{Account, Crowd, Habits};
 use gateway_tests::stack::free_port;
+use serde_json::json;
 use tokio::time::sleep;
 
-fn told(account: &Account) {
-    println!(
-        "promised {}, received {}, lost {}, repeats dropped by push id {}, twice {}, overtaken {}, refused {:?}, \
-         unanswered {}, sent again {}, connections made {}",
-        account.promised,
-        account.received,
-        account.lost.len(),
-        account.repeats,
-        account.twice,
-        account.overtaken,
-        account.refused,
-        account.unanswered,
-        account.retried,
-        account.reconnects
-    );
+/// Longer than a lease.
+const CALM: Duration = Duration::from_secs(4);
+
+fn rounds() -> usize {
+    let rounds = std::env::var("CHAOS_ROUNDS").ok();
+    rounds.and_then(|rounds| rounds.parse().ok()).unwrap_or(1)
 }
 
-fn sockets(stack: &ClusterStack) -> Vec<std::net::SocketAddr> {
-    stack.nodes.iter().map(|node| node.websocket).collect()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn every_promise_is_kept_while_nodes_and_redis_die_hang_and_return() {
-    let rounds = std::env::var("CHAOS_ROUNDS")
-        .ok()
-        .and_then(|rounds| rounds.parse().ok())
-        .unwrap_or(1);
-    let mut stack = ClusterStack::start(3).await;
+async fn crowd(balancer: &Balancer) -> Crowd {
     let habits = Habits {
         clients: 200,
-        pause: Duration::from_millis(1_000),
-        retry_restarted: true,
+        pause: Duration::from_secs(1),
+        silence: Duration::from_secs(6),
+        policy: ReconnectPolicy {
+            base: Duration::from_millis(200),
+            cap: Duration::from_secs(2),
+            attempts: None,
+        },
     };
-    let crowd = Crowd::start(sockets(&stack), habits).await;
-    let calm = Duration::from_secs(4); // longer than a lease
-    for _ in 0..rounds {
-        sleep(calm).await;
-        // A node dies, and another process takes its place.
-        stack.nodes[1].process.signal("KILL").await;
-        sleep(calm).await;
-        let reborn = stack.launch("n1", free_port()).await;
-        stack.nodes[1] = reborn;
-        crowd.set_nodes(sockets(&stack));
-        sleep(calm).await;
-        // A node hangs for longer than its lease.
-        stack.nodes[2].process.signal("STOP").await;
-        sleep(calm).await;
-        stack.nodes[2].process.signal("CONT").await;
-        sleep(calm).await;
-        // Redis dies and comes back empty.
-        let port = stack.redis.take().unwrap().kill();
-        sleep(Duration::from_secs(2)).await;
-        stack.redis = Some(RedisServer::start_on(port));
-        sleep(calm).await;
-    }
-    let account = crowd.account(Duration::from_secs(30)).await;
-    told(&account);
+    Crowd::start(balancer.address(), habits).await
+}
+
+/// A node dies, and another process takes its place.
+async fn a_node_dies(stack: &mut ClusterStack, balancer: &Balancer) {
+    stack.nodes[1].process.signal("KILL").await;
+    sleep(CALM).await;
+    let reborn = stack.launch("n1", free_port()).await;
+    stack.nodes[1] = reborn;
+    balancer.set(&stack.nodes);
+    sleep(CALM).await;
+}
+
+/// A node hangs for longer than its lease.
+async fn a_node_hangs(stack: &ClusterStack) {
+    stack.nodes[2].process.signal("STOP").await;
+    sleep(CALM).await;
+    stack.nodes[2].process.signal("CONT").await;
+    sleep(CALM).await;
+}
+
+async fn promises_are_kept(crowd: Crowd, rounds: usize) {
+    let account: Account = crowd.account(Duration::from_secs(30)).await;
+    println!("{account}");
     assert!(
         account.promised > 1_000 * rounds,
         "too little was promised to show anything"
     );
     assert_eq!(account.lost, [], "lost");
+    assert_eq!(account.known_ids, 0, "again under a known push id");
     assert_eq!(account.twice, 0, "one message under two push ids");
+    assert!(account.given_up.is_empty(), "{account}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rolling_restart_loses_no_command_and_keeps_to_its_rate() {
-    let rate = 60;
-    let patch = serde_json::json!({"cluster": {"drain_rate": rate}});
-    let mut stack = ClusterStack::start_with(3, patch).await;
-    let habits = Habits {
-        clients: 240,
-        pause: Duration::from_millis(1_000),
-        retry_restarted: true,
-    };
-    let crowd = Crowd::start(sockets(&stack), habits).await;
-    let mut busiest = 0;
-    for index in 0..3 {
-        let before_drain = crowd.reconnects();
-        stack.nodes[index].process.signal("TERM").await;
-        let mut last = before_drain;
-        let code = {
-            let mut ended = std::pin::pin!(stack.nodes[index].process.ended());
-            loop {
-                tokio::select! {
-                    code = &mut ended => break code,
-                    () = sleep(Duration::from_secs(1)) => {
-                        let now = crowd.reconnects();
-                        busiest = busiest.max(now - last);
-                        last = now;
-                    }
-                }
-            }
-        };
-        assert_eq!(code, Some(0));
-        let reborn = stack.launch(&format!("n{index}"), free_port()).await;
-        stack.nodes[index] = reborn;
-        stack.nodes[index].ready().await;
-        crowd.set_nodes(sockets(&stack));
+async fn every_promise_is_kept_while_nodes_and_redis_die_hang_and_return() {
+    let mut stack = ClusterStack::start(3).await;
+    let balancer = Balancer::start(&stack.nodes).await;
+    let crowd = crowd(&balancer).await;
+    for _ in 0..rounds() {
+        sleep(CALM).await;
+        a_node_dies(&mut stack, &balancer).await;
+        a_node_hangs(&stack).await;
+        // Redis dies and comes back empty.
+        let port = stack.redis.take().unwrap().kill();
+        sleep(Duration::from_secs(2)).await;
+        stack.redis = Some(RedisServer::start_on(port));
+        sleep(CALM).await;
     }
-    sleep(Duration::from_secs(2)).await;
-    let account = crowd.account(Duration::from_secs(20)).await;
-    told(&account);
-    println!("most reconnects in a second: {busiest}, configured {rate}");
-    assert_eq!(account.lost, [], "lost");
-    assert_eq!(
-        account.unanswered, 0,
-        "commands without an answer that may not be sent again"
-    );
-    assert_eq!((account.twice, account.overtaken), (0, 0));
-    assert!(
-        busiest <= rate + rate / 10 + 1,
-        "{busiest} reconnects in a second"
-    );
+    promises_are_kept(crowd, rounds()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_promise_is_kept_while_redis_fails_over_and_nodes_die_and_hang() {
+    let mut set = tokio::task::spawn_blocking(SentinelSet::start).await.unwrap();
+    let section = json!({"sentinel_nodes": set.addresses()});
+    let mut stack = ClusterStack::start_on(3, section, json!({})).await;
+    let balancer = Balancer::start(&stack.nodes).await;
+    let crowd = crowd(&balancer).await;
+    for _ in 0..rounds() {
+        sleep(CALM).await;
+        set = fails_over(set).await;
+        sleep(CALM).await;
+        a_node_dies(&mut stack, &balancer).await;
+        set = fails_over(set).await;
+        a_node_hangs(&stack).await;
+    }
+    promises_are_kept(crowd, rounds()).await;
+    drop(set);
+}
+
+/// The master dies, a replica takes its place, and a new replica that of the replica.
+async fn fails_over(mut set: SentinelSet) -> SentinelSet {
+    let failing = tokio::task::spawn_blocking(move || {
+        let begun = std::time::Instant::now();
+        set.failover();
+        println!("failed over to port {} in {:.1?}", set.master(), begun.elapsed());
+        set.add_replica();
+        set
+    });
+    failing.await.unwrap()
 }

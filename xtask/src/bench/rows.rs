@@ -31,10 +31,11 @@ pub(crate) enum Row {
     Growth,
     Soak,
     RedisBinds,
+    Strangers,
 }
 
 impl Row {
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::IdleMemory,
         Self::Million,
         Self::Echo,
@@ -48,6 +49,7 @@ impl Row {
         Self::Growth,
         Self::Soak,
         Self::RedisBinds,
+        Self::Strangers,
     ];
 
     pub(crate) fn number(self) -> u32 {
@@ -74,6 +76,7 @@ impl Row {
             Self::Growth => "cost of a message as connections grow",
             Self::Soak => "memory over time",
             Self::RedisBinds => "binds on Redis",
+            Self::Strangers => "a stranger's bind while 10,000 come back",
         }
     }
 
@@ -92,6 +95,7 @@ impl Row {
             Self::Growth => flow::growth(rig, effort),
             Self::Soak => memory::soak(rig, effort),
             Self::RedisBinds => sessions::redis_binds(rig, effort),
+            Self::Strangers => sessions::strangers(rig, effort),
         }
     }
 }
@@ -234,7 +238,7 @@ mod tests {
 
     #[test]
     fn rows_have_the_numbers_that_they_are_known_by() {
-        assert!(Row::ALL.iter().map(|row| row.number()).eq(1..=13));
+        assert!(Row::ALL.iter().map(|row| row.number()).eq(1..=14));
     }
 
     #[test]

@@ -182,13 +182,24 @@ impl Connection {
         self.flush(desk)
     }
 
+    /// A visitor goes as soon as it is bound.
+    pub(super) fn go_if_visitor(&mut self, desk: &mut Desk) -> Result<(), Over> {
+        if self.life.stage == Stage::Bound && desk.has_visitors() {
+            return self.leave(desk);
+        }
+        Ok(())
+    }
+
     /// Says good-bye; a baseline would not answer.
     pub(super) fn leave(&mut self, desk: &mut Desk) -> Result<(), Over> {
-        if self.life.stage != Stage::Bound || !super::is_greeted(&desk.plan) {
+        let was_bound = self.life.stage == Stage::Bound;
+        if was_bound {
+            self.life.stage = Stage::Leaving;
+        }
+        if !was_bound || !super::is_greeted(&desk.plan) {
             self.stream.cut();
             return Err(Over::Ended(None));
         }
-        self.life.stage = Stage::Leaving;
         message::put_control(&mut desk.out, frame::CLOSE, &1000u16.to_be_bytes());
         self.flush(desk)
     }
@@ -212,7 +223,7 @@ impl Connection {
             return Some(self.life.attempt + 1);
         }
         desk.counts.open = desk.counts.open.saturating_sub(1);
-        if !leaving {
+        if !leaving && self.life.stage != Stage::Leaving {
             *desk.counts.ended.entry(over.to_string()).or_default() += 1;
         }
         None
@@ -384,7 +395,7 @@ impl Life {
                 }
             }
             Some(Load::Chat { .. }) => self.think(desk, now),
-            Some(Load::Closed { .. } | Load::Open { .. }) | None => {}
+            Some(Load::Closed { .. } | Load::Open { .. } | Load::Visits { .. }) | None => {}
         }
     }
 

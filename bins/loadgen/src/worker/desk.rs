@@ -114,13 +114,18 @@ impl Desk {
         timer.into_iter().chain(open).min()
     }
 
-    /// The connection that has to send now, and the moment this was meant for.
-    pub(super) fn open_loop(&mut self, now: Moment, connections: usize) -> Option<(usize, Moment)> {
+    /// The number of what has to be sent, or to come, now, and the moment this was meant for.
+    pub(super) fn open_loop(&mut self, now: Moment) -> Option<(usize, Moment)> {
         let loaded = self.load.as_mut()?;
         let intended = loaded.next().filter(|next| *next <= now)?;
-        let index = usize::try_from(loaded.number).ok()? % connections.max(1);
+        let number = usize::try_from(loaded.number).ok()?;
         loaded.number += 1;
-        Some((index, intended))
+        Some((number, intended))
+    }
+
+    /// Whether those who come do so to go again.
+    pub(super) fn has_visitors(&self) -> bool {
+        matches!(self.loaded(), Some(Load::Visits { .. }))
     }
 
     /// When a client comes back after so many attempts in vain, as gateway-client does.
@@ -135,6 +140,11 @@ impl Desk {
 
     pub(super) fn expect_bound(&mut self) {
         self.unbound += 1;
+    }
+
+    pub(super) fn expect_visitor(&mut self) {
+        self.counts.sent += 1;
+        self.expect_bound();
     }
 
     pub(super) fn all_bound(&self) -> bool {
@@ -159,7 +169,7 @@ impl Desk {
     pub(super) fn load(&mut self, load: Load, now: Moment) -> Result<()> {
         let message = match load {
             Load::Closed { message, .. } | Load::Open { message, .. } => Some(message),
-            Load::Chat { .. } => None,
+            Load::Chat { .. } | Load::Visits { .. } => None,
         };
         let template = match message {
             None => None,
@@ -234,8 +244,9 @@ impl Desk {
         self.timers.clear();
     }
 
+    /// Nothing is under way any more: no message, and no visitor.
     pub(super) fn all_answered(&self) -> bool {
-        self.in_flight == 0
+        self.in_flight == 0 && self.under_way == 0
     }
 
     /// After everybody has left.
@@ -259,7 +270,7 @@ impl Desk {
 impl Loaded {
     /// The next moment of an open loop.
     fn next(&self) -> Option<Moment> {
-        let Load::Open { rate, .. } = self.load else {
+        let (Load::Open { rate, .. } | Load::Visits { rate }) = self.load else {
             return None;
         };
         let offset = Duration::from_secs_f64(self.number as f64 / rate);

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use gateway_client::{ClientError, Event};
+use gateway_client::{ClientError, Event, ReconnectPolicy};
 use serde_json::json;
 
-use crate::stub::{Stub, connected, notice, push, reply, tokens};
+use crate::stub::{Stub, connected, connected_with, notice, push, reply, tokens};
 
 #[tokio::test]
 async fn a_lost_connection_is_made_again_and_bound_by_the_token() {
@@ -105,4 +105,19 @@ async fn a_gateway_that_drains_is_left_alone_for_as_long_as_it_asks() {
             closed.elapsed()
         );
     }
+}
+
+#[tokio::test]
+async fn the_moment_that_a_draining_gateway_gives_is_kept_without_chance_on_top() {
+    let hour = Duration::from_secs(3_600);
+    let policy = ReconnectPolicy {
+        base: hour,
+        cap: hour,
+        attempts: None,
+    };
+    let stub = Stub::start().await;
+    let (_client, mut peer) = connected_with(&stub, policy).await;
+    peer.close(1012, "retry_after_ms=20").await;
+    // A random part of the hour would be over the stub's patience.
+    let _peer = stub.accept(false).await;
 }

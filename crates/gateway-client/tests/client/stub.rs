@@ -82,6 +82,11 @@ pub(crate) fn tokens(access: &str, refresh: &str) -> Value {
 
 /// A client that comes back, logged in by name with the tokens `a1` and `r1`.
 pub(crate) async fn connected(stub: &Stub) -> (Persistent, Peer) {
+    connected_with(stub, POLICY).await
+}
+
+/// The same, with other waits.
+pub(crate) async fn connected_with(stub: &Stub, policy: ReconnectPolicy) -> (Persistent, Peer) {
     let builder = Client::builder(&stub.url())
         .login("bob", "password")
         .device("pixel", "android");
@@ -90,7 +95,7 @@ pub(crate) async fn connected(stub: &Stub) -> (Persistent, Peer) {
         peer.answer(tokens("a1", "r1")).await;
         peer
     };
-    let (client, peer) = tokio::join!(Persistent::connect(builder, POLICY), gateway);
+    let (client, peer) = tokio::join!(Persistent::connect(builder, policy), gateway);
     (client.unwrap(), peer)
 }
 

@@ -72,6 +72,8 @@ section! {
         "peer_queue" => peer_queue: usize = 16_384, 64..=1_048_576;
         /// Has a second node keep every push until it is settled, so that the death of the first one loses nothing.
         "witness" => witness: bool = true;
+        /// Time from being not ready to the first close where the node is drained: for load balancers to notice.
+        "drain_lead_ms" => drain_lead: Duration = Duration::from_secs(1), 0..=60_000;
         /// Sessions closed in a second where the node is drained.
         "drain_rate" => drain_rate: u32 = 500, 1..=1_000_000;
         /// The longest that draining takes; what is left then is closed at once.

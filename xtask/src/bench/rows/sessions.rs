@@ -1,6 +1,6 @@
 //! Rows of sessions: fan-out, handshakes, storms.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::{Aim, Line, Row, in_turn, median};
 use crate::bench::Effort;
@@ -91,5 +91,64 @@ pub(super) fn storm(rig: &Rig, effort: Effort) -> Result<Vec<Line>> {
     let what = "10,000 cut at once: time until all are bound again ÷ first connect";
     Ok(vec![
         Line::new(Row::Storm, what, median(ratios), "×", Aim::AtMost(1.3)).detail(detail),
+    ])
+}
+
+/// 10,000 sockets are cut at once and come back after the waits of gateway-client, each at its own moment; others, who
+/// were never there, are bound meanwhile. On Redis, which runs on the load's core.
+pub(super) fn strangers(rig: &Rig, effort: Effort) -> Result<Vec<Line>> {
+    let (redis, port) = rig.redis()?;
+    let pair = rig.pair_on_redis(port)?;
+    let seconds = effort.seconds.to_string();
+    let arguments = [
+        "storm",
+        "-n",
+        "10000",
+        "--back-off",
+        "--at-once",
+        "10000",
+        "--connect-rate",
+        "4000",
+        "--strangers",
+        "200",
+        "--duration",
+        &seconds,
+    ];
+    let mut found = [
+        ("before", Vec::new(), String::new()),
+        ("after", Vec::new(), String::new()),
+    ];
+    for _ in 0..effort.rounds {
+        let report = rig.load(&pair.gateway, &arguments).run()?;
+        for (when, tails, detail) in &mut found {
+            let figure = |name: &str| report.figure(&format!("strangers {name}"));
+            let refused = figure(&format!("refused {when} the cut"))?;
+            ensure!(
+                refused == 0.0,
+                "{refused} strangers were not bound {when} the cut"
+            );
+            tails.push(figure(&format!("bound {when} the cut, p99"))?);
+            *detail = format!(
+                "{} strangers, p50 {:.2} ms, at most {:.2} ms in the last round",
+                figure(&format!("{when} the cut"))?,
+                figure(&format!("bound {when} the cut, p50"))?,
+                figure(&format!("bound {when} the cut, at most"))?,
+            );
+        }
+        let back = report.figure("all back after the cut")?;
+        let [_, (.., detail)] = &mut found;
+        detail.push_str(&format!("; all back after {back:.2} s"));
+    }
+    drop(redis);
+    let [(_, calm, before), (_, storm, after)] = found;
+    let line = |what, tails, aim| Line::new(Row::Strangers, what, median(tails), "ms", aim);
+    Ok(vec![
+        line(
+            "a stranger's bind on Redis while 10,000 that were cut come back, p99",
+            storm,
+            Aim::AtMost(100.0),
+        )
+        .detail(after),
+        line("the same while the 10,000 are quiet, p99", calm, Aim::Told).detail(before),
     ])
 }
