@@ -8,6 +8,8 @@ mod cluster {
     mod drain;
     mod failure;
     mod mutual_tls;
+    mod presence;
+    mod rebalance;
     mod resume;
     mod rotation;
     mod sessions;

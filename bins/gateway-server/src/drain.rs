@@ -22,22 +22,52 @@ const SPREAD_MS: u64 = 1_000;
 /// How often it is looked whether all have gone.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Sends all bound sessions elsewhere at the configured rate; returns when they have gone or `drain_timeout` is over. The
-/// node is not ready any more when this is called.
+/// How a rate is kept: so many closes, then a pause.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    rate: u32,
+    /// Closes of one portion.
+    pub portion: usize,
+    /// From one portion to the next.
+    pub pause: Duration,
+}
+
+impl Pace {
+    /// For this many closes a second, at least one.
+    pub fn new(rate: u32) -> Self {
+        let portion = rate.div_ceil(PORTIONS) as usize;
+        Self {
+            rate,
+            portion,
+            pause: Duration::from_secs_f64(portion as f64 / f64::from(rate)),
+        }
+    }
+
+    /// Tells a client that it will be closed, as the `index`th; returns the reason of the close. Those that are closed in
+    /// one second are spread evenly over the next, which keeps to the rate better than chance would.
+    pub fn tell(&self, pipeline: &Pipeline, live: &Live, index: u64) -> String {
+        let retry_after_ms = index * SPREAD_MS / u64::from(self.rate) % SPREAD_MS + 1;
+        live.link
+            .notice(&Notice::Draining { retry_after_ms }, pipeline.clock.now());
+        format!("retry_after_ms={retry_after_ms}")
+    }
+}
+
+/// Sends all bound sessions elsewhere at the configured rate; returns when they have gone or `drain_timeout` is over.
+/// The node is not ready any more when this is called.
 pub async fn drain(pipeline: &Pipeline, settings: &Cluster) {
     if pipeline.registry.live_count() > 0 {
         sleep(settings.drain_lead).await;
     }
     let until = Instant::now() + settings.drain_timeout;
+    let pace = Pace::new(settings.drain_rate);
     let sessions = pipeline.registry.all_live();
-    let tell = |(index, live)| tell(pipeline, live, index as u64, settings.drain_rate);
+    let tell = |(index, live): (usize, &Arc<Live>)| pace.tell(pipeline, live, index as u64);
     let reasons: Vec<_> = sessions.iter().enumerate().map(tell).collect();
-    let portion = settings.drain_rate.div_ceil(PORTIONS) as usize;
-    let pause = Duration::from_secs_f64(portion as f64 / f64::from(settings.drain_rate));
-    let portions = sessions.chunks(portion).zip(reasons.chunks(portion));
+    let portions = sessions.chunks(pace.portion).zip(reasons.chunks(pace.portion));
     for (index, (sessions, reasons)) in portions.enumerate() {
         if index > 0 {
-            sleep(pause).await;
+            sleep(pace.pause).await;
         }
         if Instant::now() >= until {
             break;
@@ -53,13 +83,4 @@ pub async fn drain(pipeline: &Pipeline, settings: &Cluster) {
     if left > 0 {
         tracing::warn!(left, "draining took too long; the rest is closed at once");
     }
-}
-
-/// Tells a client that it will be closed; returns the reason of the close. Those that are closed in one second are spread
-/// evenly over the next, which keeps to the rate better than chance would.
-fn tell(pipeline: &Pipeline, live: &Arc<Live>, index: u64, rate: u32) -> String {
-    let retry_after_ms = index * SPREAD_MS / u64::from(rate) % SPREAD_MS + 1;
-    live.link
-        .notice(&Notice::Draining { retry_after_ms }, pipeline.clock.now());
-    format!("retry_after_ms={retry_after_ms}")
 }

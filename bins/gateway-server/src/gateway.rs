@@ -37,6 +37,7 @@ use crate::phase::Phase;
 use crate::pipeline::connection::Door;
 use crate::pipeline::handlers::{Command, CommandAnswer, CommandError, HandlerTable, Handlers};
 use crate::pipeline::{Pipeline, Settings, life};
+use crate::rebalance;
 use crate::reload::Reload;
 use crate::rotation::{Outcomes, Rotation};
 use crate::sign_in::SignIn;
@@ -241,6 +242,16 @@ impl Gateway {
         let name_taken = match &shared {
             Some(shared) => {
                 servers.spawn(shared.clone().keep(leaving.clone()));
+                if cluster_settings.rebalance.enabled {
+                    let settings = cluster_settings.rebalance.clone();
+                    let cluster = shared.cluster.clone();
+                    servers.spawn(rebalance::keep(
+                        pipeline.clone(),
+                        cluster,
+                        settings,
+                        phase.subscribe(),
+                    ));
+                }
                 shared.cluster.name_taken()
             }
             None => CancellationToken::new(),

@@ -31,6 +31,7 @@ pub mod offline;
 pub mod phase;
 pub mod pipeline;
 pub mod presence;
+pub mod rebalance;
 pub mod reload;
 pub mod rotation;
 pub mod sign_in;

@@ -10,7 +10,7 @@ use gateway_codec::NodeId;
 use gateway_config::{Config, Storage};
 use gateway_conn::{
     Cluster, ClusterSettings, Delivery, EmbeddedSessionStore, EmbeddedSettings, Hints, OfflineSink,
-    RedisSessionStore, RedisSettings, Registry,
+    PresenceStream, RedisSessionStore, RedisSettings, Registry,
 };
 use gateway_redis::Redis;
 use tokio::runtime::Handle;
@@ -123,7 +123,12 @@ impl State {
         let life = RedisSettings {
             session_ttl: config.cluster.session_ttl,
         };
-        let store = Arc::new(RedisSessionStore::new(redis.clone(), life, &runtime));
+        let mut store = RedisSessionStore::new(redis.clone(), life, &runtime);
+        if config.cluster.events.enabled {
+            let (events, life) = (&config.cluster.events, config.cluster.session_ttl);
+            store = store.telling(PresenceStream::new(redis.clone(), events, life, &runtime));
+        }
+        let store = Arc::new(store);
         let registry = Arc::new(Registry::with_hints(
             store.clone(),
             node.clone(),

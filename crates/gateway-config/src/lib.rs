@@ -45,8 +45,8 @@ pub use routing::{
 };
 pub use secret::Secret;
 pub use sections::{
-    Algorithm, ApiKey, Auth, Cluster, Cors, Delivery, GrpcTls, Limits, LogFormat, Logging, Processing, Redis,
-    Server, SigningKey, Telemetry,
+    Algorithm, ApiKey, Auth, Cluster, Cors, Delivery, GrpcTls, Limits, LogFormat, Logging, PresenceEvents,
+    Processing, Rebalance, Redis, Server, SigningKey, Telemetry,
 };
 pub use services::{Service, ServiceName, ServiceNameError};
 pub use show::{Change, difference, effective_json};

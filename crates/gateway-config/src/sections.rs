@@ -1,6 +1,7 @@
 //! The sections of `gateway_config.json`.
 
 mod auth;
+mod cluster;
 mod credentials;
 mod limits;
 mod observe;
@@ -9,6 +10,7 @@ mod server;
 mod work;
 
 pub use auth::Auth;
+pub use cluster::{PresenceEvents, Rebalance};
 pub use credentials::{Algorithm, ApiKey, SigningKey};
 pub use limits::Limits;
 pub use observe::{LogFormat, Logging, Telemetry};

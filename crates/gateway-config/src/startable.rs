@@ -64,6 +64,16 @@ pub(crate) fn problems(config: &Config) -> Vec<Problem> {
         let message = "is missing; with `server.grpc_tls` nodes dial each other with TLS too, and know each other by it";
         problems.push(Problem::new("cluster.certificate_name", message));
     }
+    if config.storage == Storage::Embedded {
+        let alone = [
+            ("cluster.events.enabled", config.cluster.events.enabled),
+            ("cluster.rebalance.enabled", config.cluster.rebalance.enabled),
+        ];
+        for (path, _) in alone.into_iter().filter(|(_, enabled)| *enabled) {
+            let message = "is of nodes that share a Redis; set `storage` to `redis`, or this to false";
+            problems.push(Problem::new(path, message));
+        }
+    }
     if config.server.ssl_enabled {
         let message = "TLS is not available in this version; set it to false and put a TLS proxy in front, or start \
                        with --dev";

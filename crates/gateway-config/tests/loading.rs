@@ -441,6 +441,29 @@ fn http_routes_parse_and_refuse_the_start() {
 }
 
 #[test]
+fn what_is_of_a_cluster_refuses_the_start_without_one_and_is_warned_of_in_development() {
+    let text = r#"{"auth": {"jwt_secret": "01234567890123456789012345678901"},
+        "cluster": {"secret": "01234567890123456789012345678901", "events": {"enabled": true}, "rebalance": {"enabled": true}}}"#;
+    let folder = Folder::new(&[("gateway_config.json", text)]);
+    let loaded = folder.load(&[], &[]).unwrap();
+    let paths = ["cluster.events.enabled", "cluster.rebalance.enabled"];
+    let problems = loaded.config.check_startable(false);
+    assert_eq!(
+        problems
+            .iter()
+            .map(|problem| problem.path.as_str())
+            .collect::<Vec<_>>(),
+        paths
+    );
+    for path in paths {
+        assert!(loaded.warnings.iter().any(|warning| warning.path == path));
+    }
+    assert!(loaded.config.check_startable(true).is_empty());
+    let shared = folder.load(&[("GATEWAY__STORAGE", "redis")], &[]).unwrap().config;
+    assert!(shared.check_startable(false).is_empty());
+}
+
+#[test]
 fn weak_secrets_refuse_the_start_outside_development_only() {
     for (secret, starts) in [
         ("your_secret_key", false),

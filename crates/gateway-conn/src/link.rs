@@ -4,6 +4,7 @@
 //! peer; none of them calls back into the registry or the delivery.
 
 use gateway_codec::{CloseCode, EncodedPush, Notice, Timestamp};
+use tokio::time::Instant;
 
 /// Why a push could not be queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +50,9 @@ pub trait SessionLink: Send + Sync + 'static {
 
     /// What the session was bound by may not hold any more: it looks, and ends where it does not.
     fn recheck(&self);
+
+    /// Since when the client has sent nothing; `None` while a command of its is under way.
+    fn quiet_since(&self) -> Option<Instant>;
 
     /// Whether this client acknowledges pushes. It may become true during the life of a session, never false again.
     fn acknowledges(&self) -> bool;

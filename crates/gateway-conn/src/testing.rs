@@ -141,6 +141,10 @@ impl SessionLink for Link {
         lock(&self.closed).get_or_insert(code);
     }
 
+    fn quiet_since(&self) -> Option<tokio::time::Instant> {
+        None
+    }
+
     fn acknowledges(&self) -> bool {
         self.acknowledges.load(Ordering::Relaxed)
     }

@@ -97,6 +97,14 @@ impl Life {
         }
     }
 
+    /// When the last message came, or the bind where none did; `None` while it is not bound.
+    pub fn last_message(&self) -> Option<Instant> {
+        match &self.0 {
+            Now::Bound(times) => Some(times.last_message),
+            Now::Unbound { .. } | Now::Binding { .. } | Now::Closed => None,
+        }
+    }
+
     /// A bind begins. `false`: there is nothing to bind any more.
     pub fn begin_bind(&mut self) -> bool {
         let Now::Unbound { opened } = self.0 else {

@@ -298,6 +298,12 @@ impl SessionLink for Session {
         self.wake_at(Some(Instant::now()));
     }
 
+    fn quiet_since(&self) -> Option<Instant> {
+        let state = self.state();
+        let busy = self.in_flight.load(Ordering::Relaxed) > 0 || state.held.is_some() || self.is_draining();
+        if busy { None } else { state.life.last_message() }
+    }
+
     fn acknowledges(&self) -> bool {
         self.acknowledges.load(Ordering::Relaxed)
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::secret::Secret;
 use crate::section::section;
+use crate::sections::{PresenceEvents, Rebalance};
 
 section! {
     /// Pushes and their acknowledgement.
@@ -78,5 +79,9 @@ section! {
         "drain_rate" => drain_rate: u32 = 500, 1..=1_000_000;
         /// The longest that draining takes; what is left then is closed at once.
         "drain_timeout_seconds" => drain_timeout: Duration = Duration::from_secs(60), 1..=3_600;
+        /// Online and offline events in a Redis stream.
+        "events" => events: PresenceEvents = PresenceEvents::default();
+        /// Sending idle sessions from a node with far more than its share to the others.
+        "rebalance" => rebalance: Rebalance = Rebalance::default();
     }
 }

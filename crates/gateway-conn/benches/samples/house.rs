@@ -44,6 +44,10 @@ impl SessionLink for Counter {
 
     fn close(&self, _: CloseCode, _: &str) {}
 
+    fn quiet_since(&self) -> Option<tokio::time::Instant> {
+        None
+    }
+
     fn acknowledges(&self) -> bool {
         true
     }

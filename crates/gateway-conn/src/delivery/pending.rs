@@ -138,6 +138,12 @@ impl Lane {
         self.work.as_ref().map_or(0, |work| work.held.len())
     }
 
+    /// Whether no push is held, or sent and neither settled nor given up.
+    pub(crate) fn at_rest(&self) -> bool {
+        let settled = |work: &Work| work.sent.len() == work.stale && work.held.is_empty();
+        self.phase == Phase::Open && !self.asking && self.work.as_deref().is_none_or(settled)
+    }
+
     /// Pushes sent for callers and not settled.
     pub(crate) fn outstanding(&self) -> usize {
         self.work

@@ -2,8 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
+use tokio::time::Instant;
+
 use crate::by_user::OfSession;
 use crate::delivery::pending::Lane;
+use crate::sharded::lock;
 use crate::{SessionLink, SessionRecord};
 
 /// See the module. An idle one costs 64 bytes beside its record.
@@ -22,6 +25,14 @@ impl Live {
             link,
             lane: Mutex::default(),
         }
+    }
+
+    /// Since when nothing has gone on: no command and no push under way, no message of the client's. `None` while something
+    /// does.
+    #[must_use]
+    pub fn idle_since(&self) -> Option<Instant> {
+        let at_rest = lock(&self.lane).at_rest();
+        at_rest.then(|| self.link.quiet_since()).flatten()
     }
 }
 

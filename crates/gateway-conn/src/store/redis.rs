@@ -6,6 +6,7 @@
 //! nothing outlives a crash. A script that wrote and whose answer was lost is no harm: a repeated bind replaces its own
 //! session, a renewal finds it.
 
+mod ends;
 mod index;
 mod kept;
 
@@ -21,7 +22,8 @@ use tokio::runtime::Handle;
 use self::index::Indexes;
 use self::kept::{field, head, record, whole};
 use super::{BindAttempt, OnlineUser, PAGE_LIMIT, Page, Renewal, SessionStore, Standing};
-use crate::{KickKind, NewSession, Selector, SessionRecord, StoreError};
+use crate::presence::Going;
+use crate::{KickKind, NewSession, PresenceStream, Selector, SessionRecord, StoreError};
 
 static BIND: Script = Script::new(concat!(
     include_str!("redis/sessions.lua"),
@@ -58,6 +60,7 @@ pub struct RedisSessionStore {
     session_ttl: u64,
     grave_ttl: u64,
     indexes: Indexes,
+    events: Option<PresenceStream>,
 }
 
 impl RedisSessionStore {
@@ -71,7 +74,15 @@ impl RedisSessionStore {
             redis,
             session_ttl,
             grave_ttl: session_ttl.saturating_mul(2),
+            events: None,
         }
+    }
+
+    /// The same, telling who comes and goes.
+    #[must_use]
+    pub fn telling(mut self, events: PresenceStream) -> Self {
+        self.events = Some(events);
+        self
     }
 
     /// Waits until the indexes of what was done before are written.
@@ -79,9 +90,14 @@ impl RedisSessionStore {
         self.indexes.written().await;
     }
 
-    /// Writes the indexes that are still to be written, and ends.
+    /// Writes the indexes and events that are still to be written, and ends.
     pub async fn close(&self) {
-        self.indexes.close().await;
+        let events = async {
+            if let Some(events) = &self.events {
+                events.close().await;
+            }
+        };
+        tokio::join!(self.indexes.close(), events);
     }
 
     fn keys(&self, user: &UserId) -> [String; 3] {
@@ -139,7 +155,7 @@ impl RedisSessionStore {
             if answer::<bool>(lease)? {
                 all = false;
             } else {
-                self.remove(blocker, now).await?;
+                self.take_out(blocker, Going::NodeLost, now).await?;
             }
         }
         Ok(all)
@@ -183,10 +199,7 @@ impl SessionStore for RedisSessionStore {
             connected_at: now,
             address: session.address,
         });
-        for old in &displaced {
-            self.indexes.gone(old, false);
-        }
-        self.indexes.here(&record);
+        self.replaced(&record, &displaced, now);
         Ok(BindAttempt::Bound { record, displaced })
     }
 
@@ -201,10 +214,7 @@ impl SessionStore for RedisSessionStore {
     }
 
     async fn remove(&self, record: &SessionRecord, now: Timestamp) -> Result<bool, StoreError> {
-        let command = self.removal(record, now);
-        let (gone, left): (bool, u64) = answer(self.redis.run(command).await)?;
-        self.indexes.gone(record, left == 0);
-        Ok(gone)
+        self.take_out(record, Going::Closed, now).await
     }
 
     async fn kick(
@@ -229,6 +239,7 @@ impl SessionStore for RedisSessionStore {
         let kicked = records(user, kicked)?;
         for old in &kicked {
             self.indexes.gone(old, left == "0");
+            self.left(old, Going::Ended(kind), now);
         }
         Ok(kicked)
     }
@@ -287,9 +298,7 @@ impl SessionStore for RedisSessionStore {
                 },
                 _ => return Err(unreadable()),
             };
-            if !matches!(renewal, Renewal::Displaced(_)) {
-                self.indexes.here(record);
-            }
+            self.renewed(record, &renewal, now);
             renewals.push(renewal);
         }
         Ok(renewals)
@@ -308,6 +317,8 @@ impl SessionStore for RedisSessionStore {
         for (record, reply) in dead.into_iter().zip(self.redis.run_all(removals).await) {
             let (gone, left): (bool, u64) = answer(reply)?;
             self.indexes.gone(&record, left == 0);
+            // Also where it had gone before: its node may have died before it said so.
+            self.left(&record, Going::NodeLost, now);
             if gone {
                 reaped.push(Arc::new(record));
             }
@@ -396,13 +407,11 @@ impl SessionStore for RedisSessionStore {
     }
 }
 
-impl RedisSessionStore {
-    fn removal(&self, record: &SessionRecord, now: Timestamp) -> Command {
-        self.script(&REMOVE, &record.user_id, now)
-            .arg(field(&record.platform, &record.device_id))
-            .arg(record.session_id.to_string())
-            .arg(record.epoch)
-    }
+/// Asks whether a device has a session.
+pub(crate) fn is_bound(redis: &Redis, user: &str, platform: &str, device: &str) -> Command {
+    Command::new("HEXISTS")
+        .arg(redis.key(&format!("user:sessions:{{{user}}}")))
+        .arg(format!("{platform}:{device}"))
 }
 
 fn answer<T: gateway_redis::FromRedisValue>(reply: Result<Value, RedisError>) -> Result<T, StoreError> {
