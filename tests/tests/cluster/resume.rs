@@ -12,7 +12,7 @@ async fn back(stack: &ClusterStack, node: usize, token: &str, last: &str) -> WsC
     let path = format!("/ws?token={token}&last_push_id={last}");
     let mut client = WsClient::connect(stack.nodes[node].websocket, &path, &[])
         .await
-        .expect("a handshake");
+        .unwrap();
     client.notice("welcome").await;
     client
 }

@@ -81,7 +81,7 @@ async fn logins_ends_and_pushes_at_once_lose_nothing() {
 
     for (link, record) in &links {
         if let (Some(_), Some(record)) = (link.closed(), record) {
-            node.delivery.closed(&record, 0);
+            node.delivery.closed(record, 0);
             node.registry.unbind(record, NOW).await.unwrap();
         }
     }
