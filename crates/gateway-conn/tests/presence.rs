@@ -1,9 +1,5 @@
 //! Online and offline events on a real Redis: what is told, in which order, once, and what is left of it.
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "test code outside of test functions"
-)]
+#![expect(clippy::unwrap_used, reason = "test code outside of test functions")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -310,16 +306,15 @@ async fn a_dead_nodes_devices_go_offline_once_however_many_reap_it_and_newer_one
     );
     assert_eq!(a + b + c, 280);
     let told = events(&server, 580).await;
-    let expected: Vec<_> = gone.iter().skip(20).map(|record| offline(record)).collect();
+    let mut expected: Vec<_> = gone.iter().skip(20).map(|record| offline(record)).collect();
     let mut offlines: Vec<_> = told
         .iter()
         .filter(|(event, _)| event == "offline")
         .cloned()
         .collect();
-    let mut expected_sorted = expected.clone();
     offlines.sort();
-    expected_sorted.sort();
-    assert_eq!(offlines, expected_sorted);
+    expected.sort();
+    assert_eq!(offlines, expected);
     assert_eq!(told.len(), 580, "300 came, 280 went");
     let reasons: BTreeSet<_> = entries(&server)
         .iter()
@@ -639,7 +634,7 @@ async fn play(stores: [Arc<Node>; 2], case: usize, steps: Vec<Step>) {
         }
     }
     // The nodes close what they still believe to hold, or it stays: every other one.
-    if case % 2 == 0 {
+    if case.is_multiple_of(2) {
         for record in &all {
             if open.remove(&record.epoch) {
                 stores[of(record)].store.remove(record, NOW).await.unwrap();
