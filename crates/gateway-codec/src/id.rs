@@ -1,7 +1,8 @@
 //! Validated ids, so that nothing unchecked of a peer's becomes a map key, a Redis key or a log field.
 //!
 //! The textual ids share their text, since one user's id is held by each of its sessions, and are one word each
-//! (`ArcStr`; an `Arc<str>` is two): an idle session holds a dozen of them. Braces and colons are refused because Redis keys are built of them: `user:sessions:{U}`.
+//! (`ArcStr`; an `Arc<str>` is two): an idle session holds a dozen of them. Braces and colons are refused because Redis
+//! keys are built of them: `user:sessions:{U}`.
 
 mod random;
 #[cfg(test)]
