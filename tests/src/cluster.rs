@@ -88,6 +88,11 @@ impl ClusterStack {
 
     /// Starts a node with this name and waits until it has said where it listens.
     pub async fn launch(&self, name: &str, grpc: u16) -> Node {
+        self.launch_with(name, grpc, json!({})).await
+    }
+
+    /// The same with something of its own laid over its configuration.
+    pub async fn launch_with(&self, name: &str, grpc: u16, own: Value) -> Node {
         let folder = tempfile::tempdir().unwrap();
         let mut config = json!({
             "server": {"host": "127.0.0.1", "websocket_port": 0, "http_port": 0, "grpc_port": grpc, "worker_threads": 1},
@@ -102,6 +107,7 @@ impl ClusterStack {
             merge(&mut config, endpoints);
         }
         merge(&mut config, self.patch.clone());
+        merge(&mut config, own);
         let file = folder.path().join("gateway_config.json");
         std::fs::write(&file, config.to_string()).unwrap();
         let args = [

@@ -4,8 +4,8 @@
 //! WebSocket client that hides nothing (codes, close reasons, raw frames), [`http`] a plain HTTP one, [`raw`]
 //! speaks bytes on a socket for what no well-behaved client would send, [`envelope`] writes MyChat's protobuf
 //! framing, also wrongly on purpose. [`cluster`] starts several gateways on one Redis, [`balancer`]
-//! is the one address before them, [`crowd`] a crowd of clients who note what becomes of their messages, [`tls`] makes
-//! certificates.
+//! is the one address before them, [`crowd`] a crowd of clients who note what becomes of their messages, [`gate`] holds
+//! back what a server answers, [`tls`] makes certificates.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,6 +17,7 @@ pub mod balancer;
 pub mod cluster;
 pub mod crowd;
 pub mod envelope;
+pub mod gate;
 pub mod http;
 pub mod raw;
 pub mod stack;

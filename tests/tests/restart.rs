@@ -1,8 +1,7 @@
 //! One node after the other is replaced by another process while clients go on.
 //!
 //! A test program of its own, so that nothing runs beside it: what it counts are reconnects within a second.
-//! `RESTART_CLIENTS` makes them more or fewer: 1,000 where it is not set. With 5,000 one run of the last two lost 20 of 10,085
-//! promised messages, which is not understood yet: a known fault, not a limit.
+//! `RESTART_CLIENTS` makes them more or fewer than 5,000.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +21,7 @@ async fn a_rolling_restart_loses_no_command_and_keeps_to_its_rate() {
     let clients = std::env::var("RESTART_CLIENTS")
         .ok()
         .and_then(|clients| clients.parse().ok())
-        .unwrap_or(1_000);
+        .unwrap_or(5_000);
     // As it is by default; the harness's are shorter, for nodes that die.
     let patch = json!({"cluster": {"drain_rate": RATE, "lease_seconds": 10, "renew_interval_seconds": 20,
         "session_ttl_seconds": 90}});
@@ -58,7 +57,7 @@ async fn a_rolling_restart_loses_no_command_and_keeps_to_its_rate() {
     println!("{account}");
     println!("most connections within any second: {busiest:?}, configured {RATE}");
     assert!(
-        account.promised >= clients as usize / 4,
+        account.promised >= clients as usize,
         "too little was promised to show anything"
     );
     assert!(

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use gateway_tests::ClusterStack;
+use gateway_tests::cluster::until;
+use gateway_tests::gate::Gate;
+use gateway_tests::stack::free_port;
+use gateway_tests::{ClusterStack, WsClient};
 use serde_json::{Value, json};
 
 fn outcomes(report: &Value) -> Vec<&str> {
@@ -111,4 +114,55 @@ async fn what_came_while_nobody_was_there_waits_whatever_the_node() {
     for n in 0..3 {
         assert_eq!(bob.push_and_ack().await["data"]["content"], format!("{n}"));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_pushed_to_a_session_that_its_node_does_not_know_yet_is_not_left_in_the_box() {
+    let mut stack = ClusterStack::start(1).await;
+    let redis = stack.redis.as_ref().unwrap().port();
+    let gate = Gate::before(([127, 0, 0, 1], redis).into()).await;
+    let behind = stack
+        .launch_with("n1", free_port(), json!({"redis": {"port": gate.port()}}))
+        .await;
+    stack.nodes.push(behind);
+    stack.nodes[1].ready().await;
+    stack.linked(2).await;
+    let mut alice = stack.nodes[0].login("alice", "d", "web").await;
+    let mut bob = WsClient::connect(stack.nodes[1].websocket, "/ws?ack=1", &[])
+        .await
+        .unwrap();
+    bob.notice("welcome").await;
+
+    // Redis has the session, and its node has not been told yet.
+    gate.close_at("user:sessions:{bob}");
+    bob.send(
+        &json!({"cmd_id": 1001, "seq": 1, "device_id": "d", "platform": "web",
+        "data": {"username": "bob", "password": "password"}}),
+    )
+    .await;
+    until("bob is bound", async || {
+        let redis = stack.redis.as_ref().unwrap();
+        redis.cli(&["--scan", "--pattern", "*user:sessions:{bob}"]) != ""
+    })
+    .await;
+    // The box takes so long to keep the push that bob asks it before.
+    assert_eq!(
+        alice.command(2999, &json!({"latency_ms": 1500})).await["code"],
+        200
+    );
+    let before = stack.counter(1, "gateway_peer_deliveries_total").await;
+    let body = json!({"user_ids": ["bob"], "content": "meanwhile"});
+    let pushing = stack.nodes[0].push(&body);
+    let binding = async {
+        until("n1 has refused the push", async || {
+            stack.counter(1, "gateway_peer_deliveries_total").await > before
+        })
+        .await;
+        assert_eq!(alice.command(2999, &json!({"latency_ms": 0})).await["code"], 200);
+        gate.open();
+        assert_eq!(bob.reply(1).await["code"], 200);
+    };
+    let (report, ()) = tokio::join!(pushing, binding);
+    assert_eq!(outcomes(&report), ["offline"]);
+    assert_eq!(bob.push_and_ack().await["data"]["content"], "meanwhile");
 }

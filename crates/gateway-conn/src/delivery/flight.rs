@@ -279,7 +279,7 @@ impl Flight {
         self.told(state);
     }
 
-    /// What became of it on these sessions is not known: should it end in the box, they have to be told.
+    /// These sessions did not get it, or nobody knows: should it end in the box, they have to be told.
     pub(crate) fn no_longer_known(&self, sessions: &[SessionId]) {
         lock(&self.state).known.retain(|known| !sessions.contains(known));
     }

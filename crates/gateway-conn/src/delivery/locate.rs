@@ -6,6 +6,7 @@
 //! store does not answer, the sessions of this node get the push, and who else there may be is looked for when it does.
 
 use std::collections::VecDeque;
+use std::slice;
 use std::sync::Arc;
 
 use gateway_codec::proto::cluster::{Deliver, Ending, Placed, Placement, Recipient, Settled};
@@ -61,11 +62,15 @@ impl Keeping for AtNode {
     }
 
     fn placed(&self, placed: &Placed) {
-        for (slot, placement) in self.slots.iter().zip(&placed.placements) {
+        for ((slot, session), placement) in self.slots.iter().zip(&self.sessions).zip(&placed.placements) {
             match Placement::try_from(*placement) {
                 Ok(Placement::Queued) => self.flight.queued(),
                 Ok(Placement::Slow) => self.flight.slow(*slot),
-                Ok(Placement::Gone | Placement::Unspecified) | Err(_) => self.give_up(*slot),
+                Ok(Placement::Gone | Placement::Unspecified) | Err(_) => {
+                    // Over, or bound in the store and not yet on its node: that one will ask the box, perhaps too soon.
+                    self.flight.no_longer_known(slice::from_ref(session));
+                    self.give_up(*slot);
+                }
             }
         }
         self.flight.answered(true);
@@ -253,7 +258,7 @@ impl Core {
     /// Something was recorded for a user: sessions on other nodes that the pushes were not brought before have to look.
     pub(super) async fn hint_elsewhere(self: &Arc<Self>, user: &UserId, flights: &[&Arc<Flight>]) {
         let Some(cluster) = &self.cluster else { return };
-        match self.registry.locate(std::slice::from_ref(user)).await {
+        match self.registry.locate(slice::from_ref(user)).await {
             Ok(found) => {
                 let unknown = |record: &&Arc<SessionRecord>| {
                     flights.iter().any(|flight| !flight.knows(record.session_id))
