@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use gateway_redis::testing::RedisServer;
 use gateway_tests::ClusterStack;
 use gateway_tests::cluster::until;
+use gateway_tests::stack::free_port;
 use gateway_tests::ws::WsClient;
 use serde_json::json;
 
@@ -178,4 +179,26 @@ async fn a_second_process_of_the_same_name_ends_the_first() {
     let second = stack.launch("n0", gateway_tests::stack::free_port()).await;
     second.ready().await;
     assert_eq!(stack.nodes[0].process.ended().await, Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_on_a_node_that_another_has_not_heard_of_gets_what_was_put_into_the_box_meanwhile() {
+    // Leases are read every five seconds, and that a node has joined is not heard.
+    let mut stack = ClusterStack::start_with(1, json!({"cluster": {"lease_seconds": 15}})).await;
+    let redis = stack.redis.as_ref().unwrap();
+    redis.cli(&["ACL", "SETUSER", "default", "-subscribe"]);
+    redis.cli(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    let unheard = stack.launch("n1", free_port()).await;
+    stack.nodes.push(unheard);
+    let mut bob = stack.nodes[1].login("bob", "d", "web").await;
+    until("the box was asked", async || {
+        stack.counter(1, "gateway_catch_ups_total").await > 0.0
+    })
+    .await;
+    let report = stack.nodes[0]
+        .push(&json!({"user_ids": ["bob"], "content": "meanwhile"}))
+        .await;
+    assert_eq!(report["outcomes"][0]["outcome"], "offline");
+    assert_eq!(bob.push_and_ack().await["data"]["content"], "meanwhile");
+    assert_eq!(stack.counter(1, "gateway_peer_deliveries_total").await, 0.0);
 }

@@ -274,7 +274,8 @@ impl Core {
             let told = cluster
                 .link(&record.node)
                 .is_some_and(|link| link.look(record.user_id.to_string()).is_ok());
-            if !told && cluster.is_member(&record.node) {
+            if !told {
+                // The node is not linked to yet, or is dead and will be reaped.
                 self.blind(record.user_id.clone());
             }
         }
