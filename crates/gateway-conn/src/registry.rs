@@ -13,6 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use gateway_codec::{DeviceId, NodeId, Notice, Platform, SessionId, Timestamp, UserId};
 use gateway_config::{DevicePolicy, Platforms};
+use tokio::sync::Semaphore;
 
 use self::directory::Directory;
 pub use self::live::Live;
@@ -29,6 +30,9 @@ const REPLACED: &str = "replaced by a newer login";
 
 /// Sessions compared with the store in one step.
 const RENEWED_AT_ONCE: usize = 128;
+/// Sessions taken out of the store at once because their connections are gone. A login goes over the same connection as
+/// they do: where 10,000 sockets are cut in one moment it would wait for the store to take out all of them.
+const UNBOUND_AT_ONCE: usize = 32;
 
 /// Counts of this node's bound sessions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,6 +53,7 @@ pub struct Registry {
     directory: Directory,
     /// Where there are other nodes.
     hints: Option<Hints>,
+    unbinding: Semaphore,
     metrics: RegistryMetrics,
 }
 
@@ -83,6 +88,7 @@ impl Registry {
             policies: RwLock::new(Arc::new(PolicyTable::new(platforms)?)),
             directory: Directory::new(),
             hints: None,
+            unbinding: Semaphore::new(UNBOUND_AT_ONCE),
             metrics: RegistryMetrics::new(),
         })
     }
@@ -169,7 +175,7 @@ impl Registry {
     }
 
     /// The connection is gone: takes this session out, and only this one, here and in the store. Says whether the
-    /// store still had it.
+    /// store still had it. Of many at once some wait, so that logins do not.
     ///
     /// # Errors
     /// [`StoreError`]; on this node the session is gone nevertheless.
@@ -177,6 +183,8 @@ impl Registry {
         if self.directory.remove(record.session_id).is_some() {
             self.metrics.live.decrement(1);
         }
+        // Never closed, so a permit is only ever late.
+        let _permit = self.unbinding.acquire().await.ok();
         self.store.remove(record, now).await
     }
 
