@@ -26,6 +26,7 @@ use self::write::Flush;
 use crate::handler::{End, EndReason, SessionHandler};
 use crate::outbound::{Outbound, Shared};
 use crate::protocol::{Decoder, NO_STATUS};
+use crate::socket;
 use crate::websocket::{Permit, WorkerState};
 use crate::wheel::Tick;
 
@@ -101,6 +102,8 @@ pub(crate) struct Connection<H: SessionHandler> {
     /// Our Close frame is in a batch or behind it.
     close_taken: bool,
     ended: bool,
+    /// The 101 is held back in the socket.
+    corked: bool,
     handler: H,
     _permit: Permit,
 }
@@ -156,6 +159,7 @@ impl<H: SessionHandler> Connection<H> {
             eof: false,
             close_taken: false,
             ended: false,
+            corked: true,
             handler,
             _permit: permit,
         }
@@ -189,6 +193,9 @@ impl<H: SessionHandler> Connection<H> {
         if self.phase == Phase::New {
             self.phase = Phase::Open;
             self.handler.opened(Outbound::new(Arc::clone(&shared)));
+            // What that has set to work comes first: a session that is bound without waiting is welcomed in the 101's
+            // segment. That is one wake-up of the client less, and an eighth of the CPU of a handshake.
+            return Turn::Again;
         }
         if signals.resume && self.paused && !self.handler.backlog() {
             self.paused = false;
@@ -206,6 +213,9 @@ impl<H: SessionHandler> Connection<H> {
         let held = self.paused;
         self.notice_close();
         let flush = self.flush(cx, batch);
+        if std::mem::take(&mut self.corked) {
+            socket::cork(&self.stream, false);
+        }
         self.tidy();
         if self.phase == Phase::Done {
             return Turn::Done;

@@ -59,21 +59,47 @@ fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// Sets what a client's socket needs; a failure costs latency and nothing else.
-pub(crate) fn tune(stream: &TcpStream, nodelay: bool, keepalive: Option<Duration>) {
-    if nodelay && let Err(error) = stream.set_nodelay(true) {
+/// Sets what clients' sockets need: on a listener, whose options they have from their first moment, which spares each of
+/// them three system calls. A failure costs latency and nothing else.
+pub(crate) fn tune(listener: &std::net::TcpListener, nodelay: bool, keepalive: Option<Duration>) {
+    let listener = SockRef::from(listener);
+    if nodelay && let Err(error) = listener.set_tcp_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY was not set");
     }
     if let Some(time) = keepalive
-        && let Err(error) = SockRef::from(stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(time))
+        && let Err(error) = listener.set_tcp_keepalive(&TcpKeepalive::new().with_time(time))
     {
         tracing::debug!(%error, "TCP keep-alive was not set");
     }
 }
 
+/// Holds back what is written from now on, up to a full segment (`TCP_CORK`); taken away, it goes out.
+pub(crate) fn cork(stream: &TcpStream, corked: bool) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = SockRef::from(stream).set_tcp_cork(corked) {
+        tracing::debug!(%error, "TCP_CORK was not set");
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (stream, corked);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn accepted_sockets_are_tuned_as_their_listener() {
+        let listener = bind_alone("127.0.0.1:0".parse().unwrap(), 16).unwrap();
+        let time = Duration::from_secs(77);
+        tune(&listener, true, Some(time));
+        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (accepted, client) = tokio::join!(listener.accept(), client);
+        let (accepted, _client) = (accepted.unwrap().0, client.unwrap());
+        let accepted = SockRef::from(&accepted);
+        assert!(accepted.tcp_nodelay().unwrap() && accepted.keepalive().unwrap());
+        assert_eq!(accepted.tcp_keepalive_time().unwrap(), time);
+    }
 
     #[test]
     fn a_port_in_use_is_not_shared() {

@@ -64,6 +64,7 @@ impl StreamListener {
     /// What the system answers.
     pub fn bind(address: SocketAddr, backlog: u32) -> io::Result<Self> {
         let listener = socket::bind_alone(address, backlog)?;
+        socket::tune(&listener, true, None);
         Ok(Self {
             address: listener.local_addr()?,
             listener,
@@ -98,7 +99,6 @@ impl StreamListener {
                 Some(_) = handshakes.join_next() => continue,
                 accepted = listener.accept(|_| counters.accept_errors.increment(1)) => accepted,
             };
-            socket::tune(&stream, true, None);
             let Some(tls) = &tls else {
                 let stream = Transport::Plain(stream);
                 let handed = stop.run_until_cancelled(arrivals.send(Arrival { stream, peer }));

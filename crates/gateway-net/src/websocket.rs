@@ -48,6 +48,9 @@ impl WebSocketServer {
     /// What the system answers; [`io::ErrorKind::AddrInUse`] also when another process shares its port.
     pub fn bind(settings: &WsSettings) -> io::Result<Self> {
         let listeners = socket::bind_shared(settings.address, settings.worker_count(), settings.backlog)?;
+        for listener in &listeners {
+            socket::tune(listener, settings.tcp_nodelay, settings.tcp_keepalive);
+        }
         let address = listeners
             .first()
             .ok_or(io::ErrorKind::AddrNotAvailable)?

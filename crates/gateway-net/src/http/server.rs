@@ -41,6 +41,7 @@ impl HttpServer {
     /// What the system answers.
     pub fn bind(settings: &HttpSettings) -> io::Result<Self> {
         let listener = socket::bind_alone(settings.address, settings.backlog)?;
+        socket::tune(&listener, settings.tcp_nodelay, settings.tcp_keepalive);
         let address = listener.local_addr()?;
         Ok(Self {
             settings: settings.clone(),
@@ -95,7 +96,6 @@ impl HttpServer {
                 }
                 continue;
             };
-            socket::tune(&stream, settings.tcp_nodelay, settings.tcp_keepalive);
             let (exchange, stop, abort) = (Arc::clone(&exchange), stop.clone(), abort.clone());
             tasks.spawn(async move {
                 exchange.metrics.connections.increment(1.0);

@@ -25,6 +25,7 @@ use crate::metrics::Refused;
 use crate::outbound::Shared;
 use crate::refuse::{json_body, whole_seconds};
 use crate::settings::WsSettings;
+use crate::socket;
 
 /// The least that hyper takes for its buffer.
 const LEAST_HEADER_BYTES: usize = 8192;
@@ -69,6 +70,8 @@ impl<A: Acceptor> Handshaker<A> {
 
     /// Serves one accepted socket up to its upgrade or refusal.
     pub(super) async fn run(&self, stream: TcpStream, peer: SocketAddr, permit: Permit) {
+        // The 101 waits for the session's first words, see `Connection`; a refusal goes out with the end of the stream.
+        socket::cork(&stream, true);
         let admitted = Mutex::new(None);
         let upgraded = tokio::time::timeout(self.settings.handshake_timeout, async {
             let service = service_fn(|request: Request<Incoming>| {

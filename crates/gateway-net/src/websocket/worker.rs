@@ -20,7 +20,6 @@ use crate::metrics::{Refused, WsMetrics};
 use crate::outbound::{Dirty, Shared};
 use crate::refuse;
 use crate::settings::WsSettings;
-use crate::socket;
 use crate::wheel::{Tick, TickClock, Wheel};
 
 /// Refusals that are being said at once by one worker; further ones are hung up on.
@@ -279,7 +278,6 @@ impl<A: Acceptor> Start<A> {
                     refuse_full(stream, &refusals, &tasks, &self.settings);
                     continue;
                 };
-                socket::tune(&stream, self.settings.tcp_nodelay, self.settings.tcp_keepalive);
                 let (handshaker, stop) = (Arc::clone(&handshaker), self.stop.clone());
                 tasks.spawn(async move {
                     // A handshake under way is not waited for at a shutdown.
