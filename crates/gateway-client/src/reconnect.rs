@@ -322,7 +322,11 @@ mod tests {
                 .unwrap()
         };
         assert!((3_600..=4_000).contains(&bound(0).as_millis()), "{:?}", bound(0));
-        assert!((14_400..=16_000).contains(&bound(2).as_millis()), "{:?}", bound(2));
+        assert!(
+            (14_400..=16_000).contains(&bound(2).as_millis()),
+            "{:?}",
+            bound(2)
+        );
         assert!(
             (27_000..=30_000).contains(&bound(40).as_millis()),
             "{:?}",

@@ -20,7 +20,7 @@ mod outbox;
 pub(crate) mod pending;
 mod recall;
 mod recent;
-mod recording;
+pub(crate) mod recording;
 mod resume;
 mod send;
 mod settle;
@@ -32,7 +32,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gateway_codec::proto::cluster::Answer;
-use gateway_codec::{PushBody, SessionId, Timestamp};
+use gateway_codec::{PushBody, SessionId, Timestamp, UserId};
 use gateway_config::Delivery as Settings;
 use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, mpsc};
@@ -73,6 +73,8 @@ struct Core {
     dedup: Dedup,
     broadcasts: Mutex<broadcast::Broadcasts>,
     outbox: Outbox,
+    /// Users whose workers are about to be started.
+    gathered: Mutex<Vec<UserId>>,
     recording_calls: Semaphore,
     asking_calls: Semaphore,
     retries: Mutex<VecDeque<Retry>>,
@@ -119,6 +121,7 @@ impl Delivery {
             busy: Sharded::new(HashMap::new),
             broadcasts: Mutex::default(),
             outbox: Outbox::new(),
+            gathered: Mutex::default(),
             recording_calls: Semaphore::new(RECORDING_CALLS),
             asking_calls: Semaphore::new(ASKING_CALLS),
             retries: Mutex::default(),

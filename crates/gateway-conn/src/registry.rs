@@ -161,16 +161,19 @@ impl Registry {
 
     /// Tells the user's other sessions of a new login.
     fn announce(&self, record: &SessionRecord, now: Timestamp) {
+        let mut others = self.live_of(&record.user_id);
+        others.retain(|other| other.record.session_id != record.session_id);
+        if others.is_empty() {
+            return;
+        }
         let address = record.address.to_string();
         let notice = Notice::NewLogin {
             device_id: record.device_id.as_str(),
             platform: record.platform.as_str(),
             address: Some(&address),
         };
-        for other in self.live_of(&record.user_id) {
-            if other.record.session_id != record.session_id {
-                other.link.notice(&notice, now);
-            }
+        for other in others {
+            other.link.notice(&notice, now);
         }
     }
 

@@ -14,6 +14,7 @@ use gateway_codec::{
 use gateway_config::Platforms;
 use tokio::runtime::Handle;
 
+use crate::delivery::recording::GATHER;
 use crate::sharded::lock;
 use crate::{
     Backlog, BindError, Delivery, DeliverySettings, EmbeddedSessionStore, LinkError, NewSession,
@@ -301,8 +302,12 @@ pub(crate) fn registry() -> Registry {
     .unwrap()
 }
 
-/// Lets all that can run without time passing run.
+/// Lets all run that can, also boxes that are about to be asked.
 pub(crate) async fn settle() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+    tokio::time::sleep(GATHER).await;
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }

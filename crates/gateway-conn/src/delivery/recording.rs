@@ -13,10 +13,13 @@ use tracing::warn;
 use super::Core;
 use super::flight::Flight;
 use super::outbox::{Call, Job};
+use crate::sharded::lock;
 use crate::{OfflineError, OfflinePush};
 
 /// Pauses between the tries of one call: three tries in all.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(500)];
+/// How long boxes to be asked gather: the sink may ask for all in one call, and its runtime is woken once for them.
+pub(crate) const GATHER: Duration = Duration::from_millis(2);
 /// What one try may take.
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -32,20 +35,45 @@ impl Core {
 
     /// Puts a job into the user's queue, and a worker to it. False: there is no room.
     pub(super) fn submit(self: &Arc<Self>, user: &UserId, job: Job) -> bool {
+        let is_patient = matches!(job, Job::Ask(..));
         match self.outbox.put(user, job) {
-            Ok(true) => {
-                let (core, user) = (self.clone(), user.clone());
-                let worker = async move {
-                    while let Some(call) = core.outbox.next(&user) {
-                        core.say(&user, call).await;
-                    }
-                };
-                self.tasks.spawn_on(worker, &self.runtime);
-                true
-            }
-            Ok(false) => true,
-            Err(_) => false,
+            Ok(true) if is_patient => self.start_soon(user.clone()),
+            Ok(true) => self.start(user.clone()),
+            Ok(false) => {}
+            Err(_) => return false,
         }
+        true
+    }
+
+    /// Starts a user's worker.
+    fn start(self: &Arc<Self>, user: UserId) {
+        let core = self.clone();
+        let worker = async move {
+            while let Some(call) = core.outbox.next(&user) {
+                core.say(&user, call).await;
+            }
+        };
+        self.tasks.spawn_on(worker, &self.runtime);
+    }
+
+    /// Starts a user's worker in a moment, with those of others. As many users gather as are bound within [`GATHER`].
+    fn start_soon(self: &Arc<Self>, user: UserId) {
+        {
+            let mut gathered = lock(&self.gathered);
+            gathered.push(user);
+            if gathered.len() > 1 {
+                return;
+            }
+        }
+        let core = self.clone();
+        let start = async move {
+            sleep(GATHER).await;
+            let users = std::mem::take(&mut *lock(&core.gathered));
+            for user in users {
+                core.start(user);
+            }
+        };
+        self.tasks.spawn_on(start, &self.runtime);
     }
 
     async fn say(self: &Arc<Self>, user: &UserId, call: Call) {

@@ -2,8 +2,8 @@
 //!
 //! A unary call costs gateway and service 20 µs and more, most of it per call and not per bind: when 10,000 devices
 //! come back at once that is a third of the whole handshake. So the first that asks begins a task, which lets
-//! everything run that can run now and then takes all that has gathered. Nothing waits for a timer, and a call that
-//! hangs holds up only those in it.
+//! everything run that can run now and then takes all that has gathered: whoever has many to tell of tells of them
+//! together. Nothing waits here, and a call that hangs holds up only those in it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
