@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 /// The HTTP API at an address.
@@ -56,6 +57,18 @@ impl Http {
         body: Bytes,
     ) -> anyhow::Result<Answer> {
         let stream = TcpStream::connect(self.address).await?;
+        self.send_over(stream, method, path, headers, body).await
+    }
+
+    /// The same over a connection that is there, with TLS around it for one.
+    pub async fn send_over(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> anyhow::Result<Answer> {
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         let mut tasks = tokio::task::JoinSet::new();
         tasks.spawn(connection);

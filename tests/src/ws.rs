@@ -10,6 +10,7 @@ use http_body_util::Empty;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use crate::envelope::Opened;
@@ -63,9 +64,19 @@ impl WsClient {
     ) -> Result<(Self, http::HeaderMap), Refused> {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
+        Self::connect_over(stream, &address.to_string(), path, headers).await
+    }
+
+    /// The same over a connection that is there, with TLS around it for one.
+    pub async fn connect_over(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        host: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<(Self, http::HeaderMap), Refused> {
         let mut request = http::Request::builder()
             .uri(path)
-            .header("host", address.to_string())
+            .header("host", host)
             .header("connection", "upgrade")
             .header("upgrade", "websocket")
             .header("sec-websocket-version", "13")

@@ -21,6 +21,7 @@ mod e2e {
     mod rfc6455;
     mod rotation;
     mod sessions;
+    mod tls;
     mod tokens;
     mod upstream;
 }

@@ -12,9 +12,7 @@ use gateway_auth::{ApiKeys, Clock, Random, SystemClock, SystemRandom};
 use gateway_codec::{DeviceId, Platform, PushBody, UserId};
 use gateway_config::{Config, LoadOptions, ServiceName};
 use gateway_conn::{PushOrder, Report, Stats, Target};
-use gateway_net::{
-    HttpServer, HttpSettings, ServerHandle, StreamListener, TlsError, WebSocketServer, WsSettings,
-};
+use gateway_net::{HttpServer, HttpSettings, ServerHandle, StreamListener, WebSocketServer, WsSettings};
 use gateway_router::Router;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::runtime::Handle;
@@ -42,7 +40,7 @@ use crate::reload::Reload;
 use crate::rotation::{Outcomes, Rotation};
 use crate::sign_in::SignIn;
 use crate::state::{SharedState, State, Surroundings};
-use crate::tls::Certificates;
+use crate::tls::{CertificateError, Certificates};
 use crate::upstream::Upstream;
 
 /// How long work that is under way may go on once the gateway stops.
@@ -76,8 +74,8 @@ pub enum GatewayError {
     )]
     NoSecret,
     /// Certificates.
-    #[error("server.grpc_tls: {0}")]
-    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Certificates(#[from] CertificateError),
     /// Another process has taken the name of this node.
     #[error("another process runs as this node")]
     NameTaken,
@@ -406,6 +404,8 @@ impl GatewayBuilder {
         };
 
         let certificates = Certificates::load(&config)?;
+        let websocket = websocket.with_tls(certificates.clients.clone());
+        let http = http.with_tls(certificates.clients.clone());
         let grpc = Grpc {
             listener: grpc,
             tls: certificates.grpc.clone(),

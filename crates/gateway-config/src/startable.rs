@@ -35,7 +35,7 @@ impl fmt::Display for Problem {
 
 impl Config {
     /// Why the gateway must not start with this configuration; empty if it may. With `dev` it always may: the store
-    /// is embedded, sockets are plain, further HTTP paths are ignored, and a secret that is left out is made at start.
+    /// is embedded, clients' sockets are plain, further HTTP paths are ignored, and a secret that is left out is made at start.
     #[must_use]
     pub fn check_startable(&self, dev: bool) -> Vec<Problem> {
         if dev { Vec::new() } else { problems(self) }
@@ -73,11 +73,6 @@ pub(crate) fn problems(config: &Config) -> Vec<Problem> {
             let message = "is of nodes that share a Redis; set `storage` to `redis`, or this to false";
             problems.push(Problem::new(path, message));
         }
-    }
-    if config.server.ssl_enabled {
-        let message = "TLS is not available in this version; set it to false and put a TLS proxy in front, or start \
-                       with --dev";
-        problems.push(Problem::new("server.ssl_enabled", message));
     }
     if !config.router.http_routes.is_empty() {
         let message =

@@ -101,13 +101,12 @@ fn the_three_files_of_the_gateway_requirement_load_as_they_stand() {
         [
             "auth.jwt_secret",
             "cluster.secret",
-            "server.ssl_enabled",
             "logging.file_path",
             "load_balancing.backend_servers"
         ]
     );
     let problems = config.check_startable(false);
-    assert_eq!(problems.len(), 3);
+    assert_eq!(problems.len(), 2);
     assert!(
         problems[1]
             .message

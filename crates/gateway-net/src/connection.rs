@@ -15,9 +15,11 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 pub(crate) use self::batch::Batch;
 use self::batch::Unsent;
@@ -76,9 +78,28 @@ enum Turn {
     Done,
 }
 
+/// What a connection reads from and writes to: a TCP stream, or one with TLS around it. Each kind has connections of
+/// its own type, so that the one pays nothing for the other.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// The socket under it.
+    fn socket(&self) -> &TcpStream;
+}
+
+impl Stream for TcpStream {
+    fn socket(&self) -> &TcpStream {
+        self
+    }
+}
+
+impl Stream for Box<TlsStream<TcpStream>> {
+    fn socket(&self) -> &TcpStream {
+        self.get_ref().0
+    }
+}
+
 /// One connection; a future that ends with it.
-pub(crate) struct Connection<H: SessionHandler> {
-    stream: TcpStream,
+pub(crate) struct Connection<H: SessionHandler, S: Stream = TcpStream> {
+    stream: S,
     shared: Arc<Shared>,
     decoder: Decoder,
     /// `None` nearly always.
@@ -119,17 +140,11 @@ struct Left {
 }
 
 // Nothing in it is pinned.
-impl<H: SessionHandler> Unpin for Connection<H> {}
+impl<H: SessionHandler, S: Stream> Unpin for Connection<H, S> {}
 
-impl<H: SessionHandler> Connection<H> {
+impl<H: SessionHandler, S: Stream> Connection<H, S> {
     /// A connection over `stream`, of which `read_ahead` was read already.
-    pub(crate) fn new(
-        stream: TcpStream,
-        read_ahead: &[u8],
-        handler: H,
-        shared: Arc<Shared>,
-        permit: Permit,
-    ) -> Self {
+    pub(crate) fn new(stream: S, read_ahead: &[u8], handler: H, shared: Arc<Shared>, permit: Permit) -> Self {
         let worker = shared.worker();
         let now = worker.now();
         let decoder = Decoder::new(worker.limits().message_bytes);
@@ -214,7 +229,7 @@ impl<H: SessionHandler> Connection<H> {
         self.notice_close();
         let flush = self.flush(cx, batch);
         if std::mem::take(&mut self.corked) {
-            socket::cork(&self.stream, false);
+            socket::cork(self.stream.socket(), false);
         }
         self.tidy();
         if self.phase == Phase::Done {
@@ -339,7 +354,7 @@ impl<H: SessionHandler> Connection<H> {
     }
 }
 
-impl<H: SessionHandler> Future for Connection<H> {
+impl<H: SessionHandler, S: Stream> Future for Connection<H, S> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -356,7 +371,9 @@ impl<H: SessionHandler> Future for Connection<H> {
                 (this.reason, this.code) = (EndReason::Panicked, FAULT);
                 if !this.is_blocked() && !this.close_taken {
                     // Best effort: it has two bytes to say, and nobody waits for them.
-                    let _ = this.stream.try_write(&[0x88, 2, (FAULT >> 8) as u8, FAULT as u8]);
+                    let frame = [0x88, 2, (FAULT >> 8) as u8, FAULT as u8];
+                    let mut nobody = Context::from_waker(Waker::noop());
+                    let _ = Pin::new(&mut this.stream).poll_write(&mut nobody, &frame);
                 }
                 Poll::Ready(())
             }
@@ -364,7 +381,7 @@ impl<H: SessionHandler> Future for Connection<H> {
     }
 }
 
-impl<H: SessionHandler> Drop for Connection<H> {
+impl<H: SessionHandler, S: Stream> Drop for Connection<H, S> {
     /// Every way out passes here, a runtime that is shut down included. A connection that was never
     /// polled has no story to end.
     fn drop(&mut self) {

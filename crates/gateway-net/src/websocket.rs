@@ -20,6 +20,7 @@ use crate::handler::Acceptor;
 use crate::metrics::WsMetrics;
 use crate::settings::WsSettings;
 use crate::socket;
+use crate::tls::ServerTls;
 
 /// A server that is bound and not yet serving.
 pub struct WebSocketServer {
@@ -27,6 +28,7 @@ pub struct WebSocketServer {
     listeners: Vec<std::net::TcpListener>,
     address: SocketAddr,
     max_connections: usize,
+    tls: Option<Arc<ServerTls>>,
 }
 
 /// Why a server did not end well.
@@ -65,7 +67,15 @@ impl WebSocketServer {
             listeners,
             address,
             max_connections,
+            tls: None,
         })
+    }
+
+    /// Has every connection begin with a TLS handshake, within [`WsSettings::handshake_timeout`].
+    #[must_use]
+    pub fn with_tls(mut self, tls: Option<Arc<ServerTls>>) -> Self {
+        self.tls = tls;
+        self
     }
 
     /// Where it listens; the real port where 0 was asked for.
@@ -100,6 +110,7 @@ impl WebSocketServer {
                 settings: Arc::clone(&settings),
                 admission: Arc::clone(&admission),
                 metrics: metrics.clone(),
+                tls: self.tls.clone(),
                 stop: stop.clone(),
             };
             let thread = std::thread::Builder::new()

@@ -71,10 +71,14 @@ async fn who_comes_goes_flaps_is_kicked_or_dies_with_a_node_is_told_in_order_and
     assert_eq!(seq(&alice[0]), seq(&alice[1]), "one session: {alice:?}");
     assert!(seq(&alice[1]) < seq(&alice[2]), "{alice:?}");
 
-    // Gone and back on another node, twice.
+    // Gone and back on another node, twice; the first time the end is known before the return.
     let bob = nodes[0].login("bob", "d", "web").await;
     let token = bob.token.clone();
     bob.close().await;
+    until("bob is unbound", async || {
+        redis.cli(&["EXISTS", "mychat:user:sessions:{bob}"]).trim() == "0"
+    })
+    .await;
     let bob = come_back(&nodes[1], &token).await;
     bob.close().await;
     let mut bob = come_back(&nodes[2], &token).await;

@@ -99,8 +99,10 @@ fn tell(addresses: &Addresses, out: &mut dyn Write) -> std::io::Result<()> {
     out.flush()
 }
 
-/// `--dev` makes up a signing secret; what it signs is worth nothing after a restart.
+/// `--dev` makes up a signing secret; what it signs is worth nothing after a restart. Clients' sockets are plain, whatever
+/// certificates are configured.
 fn complete_for_dev(loaded: &mut Loaded) {
+    loaded.config.server.ssl_enabled = false;
     let auth = &mut loaded.config.auth;
     if auth.jwt_secret.is_none() && (auth.keys.is_empty() || auth.signing_kid.is_none()) {
         let mut bytes = [0; 32];

@@ -21,7 +21,8 @@ section! {
         "worker_threads" => worker_threads: usize = 0, 0..=1_024;
         /// Most client connections at once; 0 is as many as the limit of open files allows.
         "max_connections" => max_connections: usize = 0, 0..=100_000_000;
-        /// TLS on the client listeners. Not available in this version: starting is refused.
+        /// TLS on the WebSocket and the HTTP listener; with `--dev` they stay plain. `metrics_address` is always plain. The
+        /// files are read again as those of `grpc_tls` are.
         "ssl_enabled" => ssl_enabled: bool = false;
         /// Certificate chain, PEM.
         "ssl_cert_path" => ssl_cert_path: Option<PathBuf> = None;

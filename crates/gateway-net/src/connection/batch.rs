@@ -10,7 +10,6 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 use crate::protocol::{OpCode, encode_header};
 
@@ -110,7 +109,11 @@ impl Batch {
     }
 
     /// Writes what the socket takes. `Ready` with a rest means: blocked.
-    pub(crate) fn write(&self, stream: &mut TcpStream, cx: &mut Context<'_>) -> io::Result<Written> {
+    pub(crate) fn write(
+        &self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> io::Result<Written> {
         let mut written = 0;
         while written < self.total {
             let mut slices = [IoSlice::new(&[]); BATCH_SLICES];
@@ -219,7 +222,11 @@ pub(crate) struct Unsent {
 }
 
 impl Unsent {
-    pub(crate) fn write(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> io::Result<Written> {
+    pub(crate) fn write(
+        &mut self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> io::Result<Written> {
         let before = self.written;
         while !self.chunks.is_empty() {
             match self.write_once(stream, cx) {
@@ -241,7 +248,11 @@ impl Unsent {
         })
     }
 
-    fn write_once(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn write_once(
+        &mut self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         let mut slices = [IoSlice::new(&[]); BATCH_SLICES];
         let mut count = 0;
         for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {

@@ -5,9 +5,9 @@ use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::ReadBuf;
 
-use super::{Connection, Phase};
+use super::{Connection, Phase, Stream};
 use crate::handler::{EndReason, SessionHandler};
 use crate::protocol::{Event, OpCode, ProtocolError, encode_header};
 
@@ -24,7 +24,7 @@ pub(super) enum Read {
     More,
 }
 
-impl<H: SessionHandler> Connection<H> {
+impl<H: SessionHandler, S: Stream> Connection<H, S> {
     pub(super) fn read(&mut self, cx: &mut Context<'_>, input: &mut [u8]) -> Read {
         if !self.paused
             && let Some(mut unread) = self.left.as_mut().and_then(|left| left.unread.take())
@@ -149,12 +149,14 @@ fn answer(pongs: &mut Vec<u8>, body: &[u8]) {
     pongs.extend_from_slice(body);
 }
 
-/// A peer that resets its connection has gone; anything else is a fault of the socket.
+/// A peer that resets its connection has gone, and so has one that ends it without TLS's own goodbye; anything else is a
+/// fault of the socket.
 pub(super) fn lost(error: &io::Error) -> EndReason {
     match error.kind() {
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
-            EndReason::PeerGone
-        }
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::UnexpectedEof => EndReason::PeerGone,
         io::ErrorKind::TimedOut => EndReason::Timeout,
         _ => EndReason::Io,
     }

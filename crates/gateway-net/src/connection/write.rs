@@ -1,13 +1,11 @@
 //! The writing half of a turn: what has gathered goes out in as few system calls as it fits.
 
 use std::pin::Pin;
-use std::task::Context;
-
-use tokio::io::AsyncWrite;
+use std::task::{Context, Poll};
 
 use super::batch::Written;
 use super::read::lost;
-use super::{Batch, Connection, Phase};
+use super::{Batch, Connection, Phase, Stream};
 use crate::handler::{EndReason, SessionHandler};
 use crate::outbound::Feed;
 
@@ -24,8 +22,13 @@ pub(super) enum Flush {
     More,
 }
 
-impl<H: SessionHandler> Connection<H> {
+impl<H: SessionHandler, S: Stream> Connection<H, S> {
     pub(super) fn flush(&mut self, cx: &mut Context<'_>, batch: &mut Batch) -> Flush {
+        // TLS may have taken what the socket did not; a plain socket holds nothing back, and this is nothing.
+        if let Poll::Ready(Err(error)) = Pin::new(&mut self.stream).poll_flush(cx) {
+            self.gone(lost(&error));
+            return Flush::Done;
+        }
         for _ in 0..BATCHES {
             if matches!(self.phase, Phase::Draining | Phase::Done) {
                 return Flush::Done;
@@ -120,7 +123,8 @@ impl<H: SessionHandler> Connection<H> {
     fn say_end(&mut self, cx: &mut Context<'_>) {
         self.close_written();
         if self.phase == Phase::Done || matches!(self.reason, EndReason::Protocol(_)) {
-            // Never pending on a TCP stream; an error means that the peer is gone, which the next read tells.
+            // Never pending on a TCP stream. TLS may not get its goodbye out, which the Close frame has said already. An
+            // error means that the peer is gone, which the next read tells.
             let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
         }
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,7 @@ use crate::accept::Listener;
 use crate::metrics::HttpMetrics;
 use crate::refuse;
 use crate::socket;
+use crate::tls::ServerTls;
 
 /// The least that hyper takes for its buffer.
 const LEAST_HEADER_BYTES: usize = 8192;
@@ -32,6 +34,7 @@ pub struct HttpServer {
     settings: HttpSettings,
     listener: std::net::TcpListener,
     address: SocketAddr,
+    tls: Option<Arc<ServerTls>>,
 }
 
 impl HttpServer {
@@ -47,7 +50,15 @@ impl HttpServer {
             settings: settings.clone(),
             listener,
             address,
+            tls: None,
         })
+    }
+
+    /// Has every connection begin with a TLS handshake, within [`HttpSettings::header_timeout`].
+    #[must_use]
+    pub fn with_tls(mut self, tls: Option<Arc<ServerTls>>) -> Self {
+        self.tls = tls;
+        self
     }
 
     /// Where it listens; the real port where 0 was asked for.
@@ -87,7 +98,10 @@ impl HttpServer {
             let (stream, peer) = accepted;
             let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
                 exchange.metrics.full.increment(1);
-                if let Ok(turn) = Arc::clone(&refusals).try_acquire_owned() {
+                // Who expects TLS would not understand a refusal, and is hung up on.
+                if self.tls.is_none()
+                    && let Ok(turn) = Arc::clone(&refusals).try_acquire_owned()
+                {
                     let answer = refuse::unavailable(settings.retry_after);
                     tasks.spawn(async move {
                         refuse::refuse(stream, answer).await;
@@ -97,12 +111,16 @@ impl HttpServer {
                 continue;
             };
             let (exchange, stop, abort) = (Arc::clone(&exchange), stop.clone(), abort.clone());
+            let tls = self.tls.clone();
             tasks.spawn(async move {
                 exchange.metrics.connections.increment(1.0);
-                let ended = abort
-                    .run_until_cancelled(connection(&exchange, stream, peer, stop))
-                    .await;
-                if let Some(Err(error)) = ended {
+                let serving = async {
+                    match tls {
+                        None => connection(&exchange, stream, peer, stop).await,
+                        Some(tls) => tls_connection(&exchange, &tls, stream, peer, stop).await,
+                    }
+                };
+                if let Some(Err(error)) = abort.run_until_cancelled(serving).await {
                     tracing::debug!(%peer, %error, "HTTP connection failed");
                 }
                 exchange.metrics.connections.decrement(1.0);
@@ -123,9 +141,26 @@ impl HttpServer {
     }
 }
 
-async fn connection(
+async fn tls_connection(
     exchange: &Arc<Exchange>,
+    tls: &ServerTls,
     stream: TcpStream,
+    peer: SocketAddr,
+    stop: CancellationToken,
+) -> hyper::Result<()> {
+    match tokio::time::timeout(exchange.settings.header_timeout, tls.accept(stream)).await {
+        Ok(Ok(stream)) => connection(exchange, stream, peer, stop).await,
+        failed => {
+            exchange.metrics.tls.increment(1);
+            tracing::debug!(%peer, error = ?failed.map(|done| done.err()), "TLS handshake failed");
+            Ok(())
+        }
+    }
+}
+
+async fn connection<S: AsyncRead + AsyncWrite + Unpin>(
+    exchange: &Arc<Exchange>,
+    stream: S,
     peer: SocketAddr,
     stop: CancellationToken,
 ) -> hyper::Result<()> {

@@ -16,16 +16,18 @@ use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 use super::worker::{Permit, WorkerState};
-use crate::connection::Connection;
+use crate::connection::{Connection, Stream};
 use crate::handler::{Accepted, Acceptor, Handshake, Refusal};
 use crate::metrics::Refused;
 use crate::outbound::Shared;
 use crate::refuse::{json_body, whole_seconds};
 use crate::settings::WsSettings;
 use crate::socket;
+use crate::tls::ServerTls;
 
 /// The least that hyper takes for its buffer.
 const LEAST_HEADER_BYTES: usize = 8192;
@@ -70,10 +72,32 @@ impl<A: Acceptor> Handshaker<A> {
 
     /// Serves one accepted socket up to its upgrade or refusal.
     pub(super) async fn run(&self, stream: TcpStream, peer: SocketAddr, permit: Permit) {
+        self.upgrade(stream, peer, permit, self.deadline()).await;
+    }
+
+    /// The same with TLS before it, within the same time.
+    pub(super) async fn run_tls(&self, tls: &ServerTls, stream: TcpStream, peer: SocketAddr, permit: Permit) {
+        let deadline = self.deadline();
+        let metrics = self.state.metrics();
+        match tokio::time::timeout_at(deadline, tls.accept(stream)).await {
+            Ok(Ok(stream)) => self.upgrade(Box::new(stream), peer, permit, deadline).await,
+            Ok(Err(error)) => {
+                tracing::debug!(%peer, %error, "TLS handshake failed");
+                metrics.refused(Refused::Broken);
+            }
+            Err(_) => metrics.refused(Refused::Timeout),
+        }
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.settings.handshake_timeout
+    }
+
+    async fn upgrade<S: Stream>(&self, stream: S, peer: SocketAddr, permit: Permit, deadline: Instant) {
         // The 101 waits for the session's first words, see `Connection`; a refusal goes out with the end of the stream.
-        socket::cork(&stream, true);
+        socket::cork(stream.socket(), true);
         let admitted = Mutex::new(None);
-        let upgraded = tokio::time::timeout(self.settings.handshake_timeout, async {
+        let upgraded = tokio::time::timeout_at(deadline, async {
             let service = service_fn(|request: Request<Incoming>| {
                 let answer = self.answer(request, peer, &admitted);
                 async move { Ok::<_, Infallible>(answer) }
@@ -103,7 +127,7 @@ impl<A: Acceptor> Handshaker<A> {
             }
             Err(_) => return metrics.refused(Refused::Timeout),
         };
-        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+        let Ok(parts) = upgraded.downcast::<TokioIo<S>>() else {
             return metrics.refused(Refused::Broken);
         };
         metrics.handshakes.increment(1);

@@ -20,6 +20,7 @@ use crate::metrics::{Refused, WsMetrics};
 use crate::outbound::{Dirty, Shared};
 use crate::refuse;
 use crate::settings::WsSettings;
+use crate::tls::ServerTls;
 use crate::wheel::{Tick, TickClock, Wheel};
 
 /// Refusals that are being said at once by one worker; further ones are hung up on.
@@ -237,6 +238,7 @@ pub(super) struct Start<A> {
     pub(super) settings: Arc<WsSettings>,
     pub(super) admission: Arc<Admission>,
     pub(super) metrics: WsMetrics,
+    pub(super) tls: Option<Arc<ServerTls>>,
     pub(super) stop: CancellationToken,
 }
 
@@ -275,15 +277,24 @@ impl<A: Acceptor> Start<A> {
                     .await;
                 let Some(permit) = self.admission.admit() else {
                     state.metrics.refused(Refused::Full);
-                    refuse_full(stream, &refusals, &tasks, &self.settings);
+                    // Who expects TLS would not understand it, and is hung up on.
+                    if self.tls.is_none() {
+                        refuse_full(stream, &refusals, &tasks, &self.settings);
+                    }
                     continue;
                 };
                 let (handshaker, stop) = (Arc::clone(&handshaker), self.stop.clone());
-                tasks.spawn(async move {
-                    // A handshake under way is not waited for at a shutdown.
-                    stop.run_until_cancelled_owned(handshaker.run(stream, peer, permit))
-                        .await;
-                });
+                // A handshake under way is not waited for at a shutdown.
+                match self.tls.clone() {
+                    None => tasks.spawn(async move {
+                        stop.run_until_cancelled_owned(handshaker.run(stream, peer, permit))
+                            .await;
+                    }),
+                    Some(tls) => tasks.spawn(async move {
+                        stop.run_until_cancelled_owned(handshaker.run_tls(&tls, stream, peer, permit))
+                            .await;
+                    }),
+                };
             }
         };
         tokio::select! {
