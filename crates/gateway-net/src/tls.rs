@@ -7,6 +7,7 @@
 //! Not here: revocation lists, and what a name gives a right to.
 
 mod client;
+mod reread;
 mod server;
 mod transport;
 

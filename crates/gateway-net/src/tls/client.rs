@@ -3,22 +3,20 @@
 use std::io;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::reread::Reread;
 use super::{Contents, TlsError, TlsFiles, names, provider};
 
 /// Does the handshakes of connections to servers of one name, showing a certificate of its own.
 pub struct ClientTls {
-    files: TlsFiles,
-    protocols: &'static [&'static str],
+    config: Reread<ClientConfig>,
     name: ServerName<'static>,
     exactly: String,
-    current: ArcSwap<(Contents, Arc<ClientConfig>)>,
 }
 
 impl ClientTls {
@@ -28,14 +26,10 @@ impl ClientTls {
     /// # Errors
     /// [`TlsError`] names the file, or the name.
     pub fn load(files: TlsFiles, name: &str, protocols: &'static [&'static str]) -> Result<Self, TlsError> {
-        let contents = Contents::read(&files)?;
-        let config = config(&contents, &files, protocols)?;
         Ok(Self {
-            files,
-            protocols,
+            config: Reread::load(files, protocols, config)?,
             name: ServerName::try_from(name.to_owned()).map_err(|_| TlsError::Name(name.to_owned()))?,
             exactly: name.to_ascii_lowercase(),
-            current: ArcSwap::from_pointee((contents, config)),
         })
     }
 
@@ -44,13 +38,7 @@ impl ClientTls {
     /// # Errors
     /// [`TlsError`] names the file; what was there before stays.
     pub fn reload(&self) -> Result<bool, TlsError> {
-        let contents = Contents::read(&self.files)?;
-        if contents == self.current.load().0 {
-            return Ok(false);
-        }
-        let config = config(&contents, &self.files, self.protocols)?;
-        self.current.store(Arc::new((contents, config)));
-        Ok(true)
+        self.config.reload()
     }
 
     /// Does the handshake. The caller bounds the wait.
@@ -58,8 +46,7 @@ impl ClientTls {
     /// # Errors
     /// The server is not the one that is meant, does not take this side's certificate, or has gone.
     pub async fn connect(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        let config = Arc::clone(&self.current.load().1);
-        let stream = TlsConnector::from(config)
+        let stream = TlsConnector::from(self.config.current())
             .connect(self.name.clone(), stream)
             .await?;
         let names = names(stream.get_ref().1.peer_certificates()).unwrap_or_default();

@@ -3,20 +3,18 @@
 use std::io;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::reread::Reread;
 use super::{Contents, TlsError, TlsFiles, names, provider};
 
 /// Does the handshakes of a listener.
 pub struct ServerTls {
-    files: TlsFiles,
-    protocols: &'static [&'static str],
-    current: ArcSwap<(Contents, Arc<ServerConfig>)>,
+    config: Reread<ServerConfig>,
 }
 
 impl ServerTls {
@@ -25,12 +23,8 @@ impl ServerTls {
     /// # Errors
     /// [`TlsError`] names the file.
     pub fn load(files: TlsFiles, protocols: &'static [&'static str]) -> Result<Self, TlsError> {
-        let contents = Contents::read(&files)?;
-        let config = config(&contents, &files, protocols)?;
         Ok(Self {
-            files,
-            protocols,
-            current: ArcSwap::from_pointee((contents, config)),
+            config: Reread::load(files, protocols, config)?,
         })
     }
 
@@ -39,13 +33,7 @@ impl ServerTls {
     /// # Errors
     /// [`TlsError`] names the file; what was there before stays.
     pub fn reload(&self) -> Result<bool, TlsError> {
-        let contents = Contents::read(&self.files)?;
-        if contents == self.current.load().0 {
-            return Ok(false);
-        }
-        let config = config(&contents, &self.files, self.protocols)?;
-        self.current.store(Arc::new((contents, config)));
-        Ok(true)
+        self.config.reload()
     }
 
     /// Does the handshake. The caller bounds the wait.
@@ -53,8 +41,7 @@ impl ServerTls {
     /// # Errors
     /// What the other side did wrong, or that it has gone.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        let config = Arc::clone(&self.current.load().1);
-        TlsAcceptor::from(config).accept(stream).await
+        TlsAcceptor::from(self.config.current()).accept(stream).await
     }
 }
 
