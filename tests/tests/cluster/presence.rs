@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gateway_redis::testing::{ClusterSet, RedisServer};
+use gateway_redis::testing::{ClusterSet, RedisServer, SentinelSet};
 use gateway_tests::cluster::until;
 use gateway_tests::stack::ADMIN_KEY;
 use gateway_tests::ws::WsClient;
@@ -170,4 +170,32 @@ async fn events_are_told_on_a_redis_cluster() {
         stack.nodes[0].login(user, "d", "web").await.close().await;
         tells(&set.servers[0], user, &["online n0", "offline n0 closed"]).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_told_by_sentinel_before_and_after_a_failover() {
+    let mut set = tokio::task::spawn_blocking(SentinelSet::start).await.unwrap();
+    let section = json!({"sentinel_nodes": set.addresses()});
+    let events = json!({"cluster": {"events": {"enabled": true, "flap_window_seconds": 1}}});
+    let stack = ClusterStack::start_on(2, section, events).await;
+    stack.nodes[0].login("alice", "d", "web").await.close().await;
+    let told_of_alice = ["online n0", "offline n0 closed"];
+    tells(master(&set), "alice", &told_of_alice).await;
+    let set = tokio::task::spawn_blocking(move || {
+        set.failover();
+        set
+    })
+    .await
+    .unwrap();
+    for node in &stack.nodes {
+        node.ready().await;
+    }
+    stack.nodes[1].login("bob", "d", "web").await.close().await;
+    tells(master(&set), "bob", &["online n1", "offline n1 closed"]).await;
+    assert_eq!(story(master(&set), "alice"), told_of_alice);
+}
+
+fn master(set: &SentinelSet) -> &RedisServer {
+    let port = set.master();
+    set.servers.iter().find(|server| server.port() == port).unwrap()
 }
