@@ -388,7 +388,10 @@ impl Run {
             let (start, before) = (Instant::now(), self.usage()?);
             self.fleet.pause(first_look).await?;
             let early = servers::usage(&self.common.pids)?;
-            self.fleet.pause(duration.saturating_sub(first_look)).await?;
+            let rest = duration.saturating_sub(first_look);
+            self.fleet.pause(rest / 2).await?;
+            let middle = servers::usage(&self.common.pids)?;
+            self.fleet.pause(rest - rest / 2).await?;
             self.note_usage(before)?;
             let late = servers::usage(&self.common.pids)?;
             self.seconds += start.elapsed().as_secs_f64();
@@ -401,8 +404,9 @@ impl Run {
             if wave == 0 {
                 self.figure("memory at the first look", mebibytes(early), "MiB");
                 self.figure("memory at the wave's end", mebibytes(late), "MiB");
-                let growth = late.rss_anon as f64 / early.rss_anon.max(1) as f64;
-                self.figure("end ÷ first look", growth, "×");
+                let growth = |earlier: Usage| late.rss_anon as f64 / earlier.rss_anon.max(1) as f64;
+                self.figure("end ÷ first look", growth(early), "×");
+                self.figure("end ÷ half-way", growth(middle), "×");
             }
             self.figure("memory after a wave has left", mebibytes(after), "MiB");
             if self.fleet.is_interrupted() {

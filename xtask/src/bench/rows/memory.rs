@@ -182,6 +182,13 @@ pub(super) fn soak(rig: &Rig, effort: Effort) -> Result<Vec<Line>> {
         )),
         Line::new(
             Row::Soak,
+            "the same ÷ half-way between the two, when what is remembered for two minutes is full",
+            report.figure("end ÷ half-way")?,
+            "×",
+            Aim::Told,
+        ),
+        Line::new(
+            Row::Soak,
             "memory after a second wave has left ÷ after the first",
             left,
             "×",
