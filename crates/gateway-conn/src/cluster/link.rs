@@ -13,7 +13,7 @@ use gateway_codec::NodeId;
 use gateway_codec::proto::cluster::answer::Answer;
 use gateway_codec::proto::cluster::frame::Frame as Body;
 use gateway_codec::proto::cluster::{
-    Batch, Deliver, Frame, Look, Ping, Placed, Recall, Recalled, Release, Settled, Spread,
+    Batch, Deliver, Frame, Look, Looked, Ping, Placed, Recall, Recalled, Release, Settled, Spread,
 };
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -49,6 +49,7 @@ enum Waiting {
     Keeping { who: Arc<dyn Keeping>, placed: bool },
     Spread(oneshot::Sender<Spread>),
     Recalled(oneshot::Sender<Recalled>),
+    Looked(oneshot::Sender<Looked>),
 }
 
 struct Entry {
@@ -83,10 +84,6 @@ pub(super) struct LinkLimits {
     /// Frames waiting, and entries unanswered or unsettled.
     pub(super) most: usize,
 }
-
-/// There is no way to the node now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unreachable;
 
 /// See the module.
 pub(crate) struct Link {
@@ -180,13 +177,12 @@ impl Link {
         }
     }
 
-    /// The user's sessions on the node should ask the offline box.
-    pub(crate) fn look(&self, user_id: String) -> Result<(), Unreachable> {
-        if lock(&self.state).condition == Condition::Down {
-            return Err(Unreachable);
-        }
-        let look = frame(Body::Look(Look { user_id }));
-        self.queue.try_send(look).map_err(|_| Unreachable)
+    /// Has the user's sessions on the node ask the offline box; `None` where the node does not say in time that it has.
+    pub(crate) async fn look(&self, user_id: String) -> Option<Looked> {
+        let (tell, told) = oneshot::channel();
+        let id = self.ask(Waiting::Looked(tell))?;
+        self.send_asked(id, Body::Look(Look { id, user_id }))?;
+        told.await.ok()
     }
 
     /// Sends a push to every session of the node.
@@ -357,6 +353,12 @@ impl Link {
                     let _ = tell.send(answer);
                 }
             }
+            Some(Answer::Looked(answer)) => {
+                if let Some(Waiting::Looked(tell)) = state.take(answer.id) {
+                    // As above.
+                    let _ = tell.send(answer);
+                }
+            }
             Some(Answer::Pong(_)) | None => {}
         }
     }
@@ -419,7 +421,7 @@ fn fail(waiting: impl Iterator<Item = Waiting>) {
         match one {
             Waiting::Keeping { who, .. } => who.lost(),
             // Dropped, which tells whoever waits.
-            Waiting::Spread(_) | Waiting::Recalled(_) => {}
+            Waiting::Spread(_) | Waiting::Recalled(_) | Waiting::Looked(_) => {}
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use gateway_codec::proto::cluster::answer::Answer as Said;
 use gateway_codec::proto::cluster::frame::Frame as Body;
 use gateway_codec::proto::cluster::{
-    Answer, Batch, Broadcast, Deliver, Ending, Placed, Placement, Pong, Recipient, Settled, Spread,
+    Answer, Batch, Broadcast, Deliver, Ending, Looked, Placed, Placement, Pong, Recipient, Settled, Spread,
 };
 use gateway_codec::{EncodedPush, PushBody, SessionId, Timestamp, UserId};
 use tokio::sync::mpsc;
@@ -144,6 +144,7 @@ impl Inbound {
                             self.core.look_in_box(&live, now);
                         }
                     }
+                    self.desk.say(Said::Looked(Looked { id: look.id }));
                 }
                 Some(Body::Ping(ping)) => self.desk.say(Said::Pong(Pong { number: ping.number })),
                 Some(Body::Broadcast(broadcast)) => self.broadcast(broadcast, now),

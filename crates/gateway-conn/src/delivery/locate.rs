@@ -269,15 +269,25 @@ impl Core {
         }
     }
 
-    fn tell_nodes<'a>(&self, cluster: &Cluster, records: impl Iterator<Item = &'a Arc<SessionRecord>>) {
+    fn tell_nodes<'a>(
+        self: &Arc<Self>,
+        cluster: &Cluster,
+        records: impl Iterator<Item = &'a Arc<SessionRecord>>,
+    ) {
         for record in records.filter(|record| record.node != *self.registry.node()) {
-            let told = cluster
-                .link(&record.node)
-                .is_some_and(|link| link.look(record.user_id.to_string()).is_ok());
-            if !told {
+            let user = record.user_id.clone();
+            let Some(link) = cluster.link(&record.node) else {
                 // The node is not linked to yet, or is dead and will be reaped.
-                self.blind(record.user_id.clone());
-            }
+                self.blind(user);
+                continue;
+            };
+            let core = self.clone();
+            let look = async move {
+                if link.look(user.to_string()).await.is_none() {
+                    core.blind(user);
+                }
+            };
+            self.tasks.spawn_on(look, &self.runtime);
         }
     }
 

@@ -59,10 +59,12 @@ pub struct Release {
     #[prost(uint64, repeated, tag = "1")]
     pub ids: ::prost::alloc::vec::Vec<u64>,
 }
-/// Something was put into the user's offline box that its sessions here may not know of.
+/// Something was put into the user's offline box that its sessions here may not know of; answered by `Looked`.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Look {
-    #[prost(string, tag = "1")]
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(string, tag = "2")]
     pub user_id: ::prost::alloc::string::String,
 }
 /// Answered at once.
@@ -103,7 +105,7 @@ pub struct Answers {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Answer {
-    #[prost(oneof = "answer::Answer", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "answer::Answer", tags = "1, 2, 3, 4, 5, 6")]
     pub answer: ::core::option::Option<answer::Answer>,
 }
 /// Nested message and enum types in `Answer`.
@@ -120,6 +122,8 @@ pub mod answer {
         Spread(super::Spread),
         #[prost(message, tag = "5")]
         Recalled(super::Recalled),
+        #[prost(message, tag = "6")]
+        Looked(super::Looked),
     }
 }
 /// The push is kept here. One placement for each session, in their order.
@@ -153,6 +157,12 @@ pub struct Spread {
     pub queued: u64,
     #[prost(uint64, tag = "3")]
     pub slow: u64,
+}
+/// The sessions of the user ask the box now.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Looked {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
 }
 /// What the node remembers of a device.
 #[derive(Clone, PartialEq, ::prost::Message)]
