@@ -35,17 +35,11 @@ struct Metadata {
 }
 
 impl Workspace {
-    /// Asks cargo. Fails where cargo does, or where its answer cannot be read.
+    /// Asks cargo in which one the caller stands: this program may have been built for another clone that has the same
+    /// target folder. Fails where cargo does, or where its answer cannot be read.
     pub(crate) fn find() -> Result<Self> {
         let output = Command::new(cargo())
-            .args([
-                "metadata",
-                "--no-deps",
-                "--format-version",
-                "1",
-                "--manifest-path",
-            ])
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"))
+            .args(["metadata", "--no-deps", "--format-version", "1"])
             .stdin(Stdio::null())
             .stderr(Stdio::inherit())
             .output()

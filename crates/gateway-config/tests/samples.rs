@@ -8,9 +8,8 @@ use gateway_config::{
 };
 
 fn sample(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/samples")
-        .join(path)
+    // Tests run in the folder of their package.
+    Path::new("tests/samples").join(path)
 }
 
 fn load_main(path: PathBuf) -> Loaded {
@@ -162,7 +161,7 @@ fn the_fragments_of_the_gateway_requirement_load_too() {
 
 #[test]
 fn the_files_that_the_project_ships_are_the_defaults_and_lack_only_the_secret() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config");
+    let folder = Path::new("../../config");
     let loaded = load_main(folder.join("gateway_config.json"));
     assert_eq!(difference(&Config::defaults(), &loaded.config), []);
     assert_eq!(warned(&loaded), ["auth.jwt_secret"]);

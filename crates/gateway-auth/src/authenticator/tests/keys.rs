@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use gateway_config::{Algorithm, SigningKey};
 use jsonwebtoken::{EncodingKey, Header};
@@ -8,9 +8,8 @@ use crate::keys::KeyChange;
 
 /// Keys made for these tests alone.
 fn file(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/keys")
-        .join(name)
+    // Tests run in the folder of their package.
+    Path::new("tests/keys").join(name)
 }
 
 fn key(kid: &str, algorithm: Algorithm) -> SigningKey {
