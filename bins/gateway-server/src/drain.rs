@@ -17,15 +17,15 @@ use crate::pipeline::Pipeline;
 
 /// Closes are begun in portions, so many in a second.
 const PORTIONS: u32 = 10;
-/// Clients are told to come back within this time, each at another moment.
-const SPREAD_MS: u64 = 1_000;
+/// Closes are so much slower than they may be: clients that are held up for a moment come together with the next ones, and
+/// the other nodes are still not to see more than the rate.
+const SLACK: f64 = 1.05;
 /// How often it is looked whether all have gone.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// How a rate is kept: so many closes, then a pause.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    rate: u32,
     /// Closes of one portion.
     pub portion: usize,
     /// From one portion to the next.
@@ -33,20 +33,21 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// For this many closes a second, at least one.
+    /// For at most this many closes a second, at least one.
     pub fn new(rate: u32) -> Self {
         let portion = rate.div_ceil(PORTIONS) as usize;
         Self {
-            rate,
             portion,
-            pause: Duration::from_secs_f64(portion as f64 / f64::from(rate)),
+            pause: Duration::from_secs_f64(portion as f64 / f64::from(rate) * SLACK),
         }
     }
 
-    /// Tells a client that it will be closed, as the `index`th; returns the reason of the close. Those that are closed in
-    /// one second are spread evenly over the next, which keeps to the rate better than chance would.
+    /// Tells a client that it will be closed, as the `index`th; returns the reason of the close. Those of one portion come
+    /// back evenly until the next one is closed, so that the other nodes see one client after another at the rate. Spread
+    /// over more than that the portions would overlap, and come faster.
     pub fn tell(&self, pipeline: &Pipeline, live: &Live, index: u64) -> String {
-        let retry_after_ms = index * SPREAD_MS / u64::from(self.rate) % SPREAD_MS + 1;
+        let portion = self.portion as u64;
+        let retry_after_ms = index % portion * self.pause.as_millis() as u64 / portion + 1;
         live.link
             .notice(&Notice::Draining { retry_after_ms }, pipeline.clock.now());
         format!("retry_after_ms={retry_after_ms}")
