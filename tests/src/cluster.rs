@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use gateway_redis::testing::RedisServer;
+use gateway_redis::testing::{RedisServer, SentinelSet};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -138,6 +138,19 @@ impl ClusterStack {
             })
             .await;
         }
+    }
+
+    /// Kills the master and waits until another server is and every node is ready again.
+    pub async fn fail_over(&self, mut set: SentinelSet) -> SentinelSet {
+        let failing = tokio::task::spawn_blocking(move || {
+            set.failover();
+            set
+        });
+        let set = failing.await.unwrap();
+        for node in &self.nodes {
+            node.ready().await;
+        }
+        set
     }
 
     /// A counter of a node; 0 where it has not counted yet.

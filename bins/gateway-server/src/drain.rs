@@ -46,11 +46,15 @@ impl Pace {
     /// back evenly until the next one is closed, so that the other nodes see one client after another at the rate. Spread
     /// over more than that the portions would overlap, and come faster.
     pub fn tell(&self, pipeline: &Pipeline, live: &Live, index: u64) -> String {
-        let portion = self.portion as u64;
-        let retry_after_ms = index % portion * self.pause.as_millis() as u64 / portion + 1;
+        let retry_after_ms = self.wait_ms(index);
         live.link
             .notice(&Notice::Draining { retry_after_ms }, pipeline.clock.now());
         format!("retry_after_ms={retry_after_ms}")
+    }
+
+    fn wait_ms(&self, index: u64) -> u64 {
+        let portion = self.portion as u64;
+        index % portion * self.pause.as_millis() as u64 / portion + 1
     }
 }
 
@@ -83,5 +87,30 @@ pub async fn drain(pipeline: &Pipeline, settings: &Cluster) {
     let left = pipeline.registry.live_count();
     if left > 0 {
         tracing::warn!(left, "draining took too long; the rest is closed at once");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn within_no_second_more_clients_come_back_than_the_rate() {
+        for rate in [1_u32, 7, 10, 15, 250, 10_000] {
+            let pace = Pace::new(rate);
+            let back = |index: u64| {
+                let portion = (index / pace.portion as u64) as u32;
+                pace.pause * portion + Duration::from_millis(pace.wait_ms(index))
+            };
+            let times: Vec<_> = (0..u64::from(rate) * 4).map(back).collect();
+            assert!(times.is_sorted(), "{rate}: portions overlap");
+            // Whoever comes as the one after the rate's worth comes a second later than the first of them.
+            for (first, next) in times.iter().zip(&times[rate as usize..]) {
+                assert!(
+                    *next - *first >= Duration::from_secs(1),
+                    "{rate}: {first:?} {next:?}"
+                );
+            }
+        }
     }
 }

@@ -20,7 +20,7 @@ mod outbox;
 pub(crate) mod pending;
 mod recall;
 mod recent;
-pub(crate) mod recording;
+mod recording;
 mod resume;
 mod send;
 mod settle;
@@ -47,6 +47,8 @@ use self::locate::{Blind, Locate};
 use self::order::{BroadcastReport, PushOrder, Pushed, Report};
 use self::outbox::Outbox;
 use self::recent::Recent;
+#[cfg(test)]
+pub(crate) use self::recording::GATHER;
 use crate::cluster::{Cluster, Origin};
 use crate::metrics::DeliveryMetrics;
 use crate::registry::{Live, Registry};
@@ -224,6 +226,7 @@ impl Delivery {
         core.end_all();
         core.tasks.close();
         core.tasks.wait().await;
+        core.drop_looks();
     }
 }
 

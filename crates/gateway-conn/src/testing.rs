@@ -14,7 +14,7 @@ use gateway_codec::{
 use gateway_config::Platforms;
 use tokio::runtime::Handle;
 
-use crate::delivery::recording::GATHER;
+use crate::delivery::GATHER;
 use crate::sharded::lock;
 use crate::{
     Backlog, BindError, Delivery, DeliverySettings, EmbeddedSessionStore, LinkError, NewSession,

@@ -174,22 +174,14 @@ async fn events_are_told_on_a_redis_cluster() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn events_are_told_by_sentinel_before_and_after_a_failover() {
-    let mut set = tokio::task::spawn_blocking(SentinelSet::start).await.unwrap();
+    let set = tokio::task::spawn_blocking(SentinelSet::start).await.unwrap();
     let section = json!({"sentinel_nodes": set.addresses()});
     let events = json!({"cluster": {"events": {"enabled": true, "flap_window_seconds": 1}}});
     let stack = ClusterStack::start_on(2, section, events).await;
     stack.nodes[0].login("alice", "d", "web").await.close().await;
     let told_of_alice = ["online n0", "offline n0 closed"];
     tells(master(&set), "alice", &told_of_alice).await;
-    let set = tokio::task::spawn_blocking(move || {
-        set.failover();
-        set
-    })
-    .await
-    .unwrap();
-    for node in &stack.nodes {
-        node.ready().await;
-    }
+    let set = stack.fail_over(set).await;
     stack.nodes[1].login("bob", "d", "web").await.close().await;
     tells(master(&set), "bob", &["online n1", "offline n1 closed"]).await;
     assert_eq!(story(master(&set), "alice"), told_of_alice);

@@ -33,19 +33,11 @@ async fn works(stack: &ClusterStack, round: u32) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_gateways_on_sentinel_go_on_after_a_failover() {
-    let mut set = tokio::task::spawn_blocking(SentinelSet::start).await.unwrap();
+    let set = tokio::task::spawn_blocking(SentinelSet::start).await.unwrap();
     let section = json!({"sentinel_nodes": set.addresses()});
     let stack = ClusterStack::start_on(3, section, json!({})).await;
     works(&stack, 1).await;
-    let set = tokio::task::spawn_blocking(move || {
-        set.failover();
-        set
-    })
-    .await
-    .unwrap();
-    for node in &stack.nodes {
-        node.ready().await;
-    }
+    let set = stack.fail_over(set).await;
     works(&stack, 2).await;
     drop(set);
 }

@@ -300,6 +300,12 @@ impl Core {
         }
     }
 
+    /// At the end: whoever has not been told will not be.
+    pub(super) fn drop_looks(&self) {
+        let left = std::mem::take(&mut *lock(&self.blind));
+        self.metrics.looks_dropped.increment(left.len() as u64);
+    }
+
     /// Takes up those whose sessions could not be told: a little later the store may answer.
     pub(super) fn look_again(self: &Arc<Self>) {
         let users: Vec<_> = {

@@ -56,7 +56,8 @@ impl Core {
         self.tasks.spawn_on(worker, &self.runtime);
     }
 
-    /// Starts a user's worker in a moment, with those of others. As many users gather as are bound within [`GATHER`].
+    /// Starts a user's worker in a moment, with those of others. As many users gather as the outbox has jobs at most, each
+    /// having put one.
     fn start_soon(self: &Arc<Self>, user: UserId) {
         {
             let mut gathered = lock(&self.gathered);

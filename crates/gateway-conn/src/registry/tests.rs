@@ -183,6 +183,8 @@ struct Slow {
     decided: Notify,
     first: Mutex<bool>,
     down: bool,
+    /// Removals under way, and the most there were.
+    removing: Mutex<(usize, usize)>,
 }
 
 #[async_trait]
@@ -222,6 +224,13 @@ impl SessionStore for Slow {
         self.store.reap(node, now).await
     }
     async fn remove(&self, record: &SessionRecord, now: Timestamp) -> Result<bool, StoreError> {
+        {
+            let mut removing = self.removing.lock().unwrap();
+            removing.0 += 1;
+            removing.1 = removing.1.max(removing.0);
+        }
+        tokio::task::yield_now().await;
+        self.removing.lock().unwrap().0 -= 1;
         self.store.remove(record, now).await
     }
     async fn kick(
@@ -254,6 +263,7 @@ fn slow(down: bool) -> (Arc<Slow>, Arc<Registry>) {
         decided: Notify::new(),
         first: Mutex::new(true),
         down,
+        removing: Mutex::default(),
     });
     let registry = Registry::new(store.clone(), node(), &Platforms::default()).unwrap();
     (store, Arc::new(registry))
@@ -324,4 +334,20 @@ fn the_mock_of_a_link_can_be_told_what_to_say() {
         .times(1)
         .returning(|_, _| ());
     tell_and_close(&link, KickKind::Kicked, "enough", Timestamp::default());
+}
+
+#[tokio::test]
+async fn of_many_ends_at_once_a_few_go_to_the_store_at_a_time_and_all_in_the_end() {
+    let (store, registry) = slow(false);
+    store.gate.notify_one();
+    let mut records = Vec::new();
+    for n in 0..4 * UNBOUND_AT_ONCE {
+        let session = new_session(&format!("user{n}"), "a", "web");
+        records.push(registry.bind(session, Link::plain(), NOW).await.unwrap());
+    }
+    let ends = records.iter().map(|record| registry.unbind(record, NOW));
+    let known = futures_util::future::join_all(ends).await;
+    assert!(known.into_iter().all(|known| known.unwrap()));
+    assert_eq!(*store.removing.lock().unwrap(), (0, UNBOUND_AT_ONCE));
+    assert_eq!(registry.live_count(), 0);
 }
