@@ -431,6 +431,19 @@ async fn what_a_node_notes_and_claims_before_it_dies_is_told_by_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_stops_while_it_writes_tells_nothing_twice() {
+    let server = RedisServer::start();
+    for n in 0..60 {
+        let node = Node::start(&server, "a", WINDOW).await;
+        node.bind(&format!("user{n}"), "d").await;
+        // Sooner and later in the course of the write.
+        sleep(Duration::from_micros(20 * n)).await;
+        node.close().await;
+        assert_eq!(entries(&server).len() as u64, n + 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_finds_no_room_while_redis_is_away_is_lost_and_counted() {
     let server = RedisServer::start();
     let settings = PresenceEvents {

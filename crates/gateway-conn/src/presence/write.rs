@@ -7,7 +7,7 @@ use std::time::Duration;
 use gateway_redis::{RedisError, Script, read};
 use metrics::Counter;
 use tokio::sync::mpsc;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::{Desk, Event};
@@ -28,27 +28,29 @@ pub(super) async fn run(
     lost: Counter,
 ) {
     let mut batch = Vec::with_capacity(AT_ONCE);
+    // A write is never cut off because of the stop: it might have reached Redis, and would be there twice.
     let writing = async {
+        while let Some(1..) = stop
+            .run_until_cancelled(waiting.recv_many(&mut batch, AT_ONCE))
+            .await
+        {
+            desk.write(&mut batch, &lost).await;
+        }
+        // What comes from here on is lost, and counted where it comes.
+        waiting.close();
         while waiting.recv_many(&mut batch, AT_ONCE).await > 0 {
             desk.write(&mut batch, &lost).await;
         }
     };
-    // What is cut off half way is in the batch still, and is written again.
-    stop.run_until_cancelled(writing).await;
-    let rest = async {
-        loop {
-            desk.write(&mut batch, &lost).await;
-            while batch.len() < AT_ONCE
-                && let Ok(event) = waiting.try_recv()
-            {
-                batch.push(event);
-            }
-            if batch.is_empty() {
-                return;
-            }
-        }
+    let patience = async {
+        stop.cancelled().await;
+        sleep(LAST_WRITE).await;
     };
-    if timeout(LAST_WRITE, rest).await.is_err() {
+    let all_written = tokio::select! {
+        () = writing => true,
+        () = patience => false,
+    };
+    if !all_written {
         let left = batch.len() + waiting.len();
         lost.increment(left as u64);
         tracing::warn!(left, "online and offline events were not written at the end");
