@@ -6,6 +6,7 @@
 //! and leaves a mark, and it ends instead of becoming live.
 
 mod directory;
+mod ends;
 mod live;
 
 use std::collections::{BTreeMap, HashMap};
@@ -13,9 +14,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use gateway_codec::{DeviceId, NodeId, Notice, Platform, SessionId, Timestamp, UserId};
 use gateway_config::{DevicePolicy, Platforms};
-use tokio::sync::Semaphore;
 
 use self::directory::Directory;
+use self::ends::Ends;
 pub use self::live::Live;
 use crate::cluster::Hints;
 use crate::metrics::RegistryMetrics;
@@ -30,9 +31,6 @@ const REPLACED: &str = "replaced by a newer login";
 
 /// Sessions compared with the store in one step.
 const RENEWED_AT_ONCE: usize = 128;
-/// Sessions taken out of the store at once because their connections are gone. A login goes over the same connection as
-/// they do: where 10,000 sockets are cut in one moment it would wait for the store to take out all of them.
-const UNBOUND_AT_ONCE: usize = 32;
 
 /// Counts of this node's bound sessions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,7 +51,7 @@ pub struct Registry {
     directory: Directory,
     /// Where there are other nodes.
     hints: Option<Hints>,
-    unbinding: Semaphore,
+    ends: Ends,
     metrics: RegistryMetrics,
 }
 
@@ -88,7 +86,7 @@ impl Registry {
             policies: RwLock::new(Arc::new(PolicyTable::new(platforms)?)),
             directory: Directory::new(),
             hints: None,
-            unbinding: Semaphore::new(UNBOUND_AT_ONCE),
+            ends: Ends::default(),
             metrics: RegistryMetrics::new(),
         })
     }
@@ -178,17 +176,20 @@ impl Registry {
     }
 
     /// The connection is gone: takes this session out, and only this one, here and in the store. Says whether the
-    /// store still had it. Of many at once some wait, so that logins do not.
+    /// store still had it.
     ///
     /// # Errors
     /// [`StoreError`]; on this node the session is gone nevertheless.
     pub async fn unbind(&self, record: &SessionRecord, now: Timestamp) -> Result<bool, StoreError> {
+        self.forget(record);
+        self.store.remove(record, now).await
+    }
+
+    /// From now on the session is not found on this node.
+    fn forget(&self, record: &SessionRecord) {
         if self.directory.remove(record.session_id).is_some() {
             self.metrics.live.decrement(1);
         }
-        // Never closed, so a permit is only ever late.
-        let _permit = self.unbinding.acquire().await.ok();
-        self.store.remove(record, now).await
     }
 
     /// Ends the selected sessions of a user: notice `kicked` with `reason` (empty: the kind's name), then the kind's

@@ -106,6 +106,15 @@ pub trait SessionStore: Send + Sync + 'static {
     /// [`StoreError::Unavailable`].
     async fn remove(&self, record: &SessionRecord, now: Timestamp) -> Result<bool, StoreError>;
 
+    /// Removes several, each with the moment of its end, in one step where the store has one; a result for each.
+    async fn remove_all(&self, ends: &[(Arc<SessionRecord>, Timestamp)]) -> Vec<Result<bool, StoreError>> {
+        let mut results = Vec::with_capacity(ends.len());
+        for (record, at) in ends {
+            results.push(self.remove(record, *at).await);
+        }
+        results
+    }
+
     /// Takes out the selected sessions of a user, leaving tombstones, and returns them.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use gateway_auth::Identity;
 use gateway_codec::{CloseCode, Code, Encoding, Notice};
-use gateway_conn::{NewSession, SessionLink as _};
+use gateway_conn::{NewSession, SessionLink as _, SessionRecord, StoreError};
 use tokio::time::Instant;
 
 use super::Pipeline;
@@ -126,7 +126,7 @@ impl Pipeline {
     async fn undo(&self, bound: &Bound) {
         self.delivery.closed(&bound.record, 0);
         if let Err(error) = self.registry.unbind(&bound.record, self.clock.now()).await {
-            tracing::error!(%error, session_id = %bound.record.session_id, "a session stays in the store");
+            stays_in_store(&bound.record, &error);
         }
     }
 
@@ -171,4 +171,9 @@ impl Pipeline {
         }
         session.close_with(code, &fault.told());
     }
+}
+
+/// Says that a session could not be taken out: until its life is over it looks as if it were online.
+pub(super) fn stays_in_store(record: &SessionRecord, error: &StoreError) {
+    tracing::error!(%error, session_id = %record.session_id, user_id = %record.user_id, "a session stays in the store");
 }

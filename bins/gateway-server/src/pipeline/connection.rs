@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Pipeline;
+use super::binding::stays_in_store;
 use super::hello::Hello;
 use super::life::Due;
 use super::session::{ClaimedDevice, Session};
@@ -241,15 +242,13 @@ impl Pipeline {
         tracing::debug!(session_id = %session.id, user_id = %bound.identity.user_id(), code = end.code,
             reason = ?end.reason, "session ended");
         self.delivery.closed(&bound.record, end.last_written);
-        let pipeline = self.clone();
-        // On the services' runtime: the worker may be stopping.
-        self.tasks.spawn_on(
-            async move {
-                if let Err(error) = pipeline.registry.unbind(&bound.record, pipeline.clock.now()).await {
-                    tracing::error!(%error, session_id = %bound.record.session_id, "a session stays in the store");
-                }
-            },
-            &self.services,
-        );
+        if self.registry.ended(&bound.record, self.clock.now()) {
+            let registry = Arc::clone(&self.registry);
+            // On the services' runtime: the worker may be stopping.
+            self.tasks.spawn_on(
+                async move { registry.take_out_ended(stays_in_store).await },
+                &self.services,
+            );
+        }
     }
 }

@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use gateway_codec::CloseCode;
 use tokio::sync::Notify;
 
+use super::ends::AT_ONCE;
 use super::*;
 use crate::testing::{Link, NOW, new_session, node, registry, user};
 use crate::{EmbeddedSessionStore, LinkError};
@@ -183,8 +184,8 @@ struct Slow {
     decided: Notify,
     first: Mutex<bool>,
     down: bool,
-    /// Removals under way, and the most there were.
-    removing: Mutex<(usize, usize)>,
+    /// Sizes of the batches that were removed.
+    batches: Mutex<Vec<usize>>,
 }
 
 #[async_trait]
@@ -224,14 +225,18 @@ impl SessionStore for Slow {
         self.store.reap(node, now).await
     }
     async fn remove(&self, record: &SessionRecord, now: Timestamp) -> Result<bool, StoreError> {
-        {
-            let mut removing = self.removing.lock().unwrap();
-            removing.0 += 1;
-            removing.1 = removing.1.max(removing.0);
+        if self.down {
+            return Err(StoreError::Unavailable("down".to_owned()));
         }
-        tokio::task::yield_now().await;
-        self.removing.lock().unwrap().0 -= 1;
         self.store.remove(record, now).await
+    }
+    async fn remove_all(&self, ends: &[(Arc<SessionRecord>, Timestamp)]) -> Vec<Result<bool, StoreError>> {
+        self.batches.lock().unwrap().push(ends.len());
+        let mut results = Vec::new();
+        for (record, at) in ends {
+            results.push(self.remove(record, *at).await);
+        }
+        results
     }
     async fn kick(
         &self,
@@ -263,7 +268,7 @@ fn slow(down: bool) -> (Arc<Slow>, Arc<Registry>) {
         decided: Notify::new(),
         first: Mutex::new(true),
         down,
-        removing: Mutex::default(),
+        batches: Mutex::default(),
     });
     let registry = Registry::new(store.clone(), node(), &Platforms::default()).unwrap();
     (store, Arc::new(registry))
@@ -337,17 +342,41 @@ fn the_mock_of_a_link_can_be_told_what_to_say() {
 }
 
 #[tokio::test]
-async fn of_many_ends_at_once_a_few_go_to_the_store_at_a_time_and_all_in_the_end() {
+async fn many_ends_leave_the_store_in_batches_one_after_the_other_and_all_in_the_end() {
     let (store, registry) = slow(false);
     store.gate.notify_one();
     let mut records = Vec::new();
-    for n in 0..4 * UNBOUND_AT_ONCE {
+    for n in 0..2 * AT_ONCE + 1 {
         let session = new_session(&format!("user{n}"), "a", "web");
         records.push(registry.bind(session, Link::plain(), NOW).await.unwrap());
     }
-    let ends = records.iter().map(|record| registry.unbind(record, NOW));
-    let known = futures_util::future::join_all(ends).await;
-    assert!(known.into_iter().all(|known| known.unwrap()));
-    assert_eq!(*store.removing.lock().unwrap(), (0, UNBOUND_AT_ONCE));
-    assert_eq!(registry.live_count(), 0);
+    let called: Vec<_> = records.iter().map(|record| registry.ended(record, NOW)).collect();
+    assert!(called[0] && !called[1..].contains(&true), "one takes them all");
+    assert_eq!(registry.live_count(), 0, "gone here before the store is told");
+    registry.take_out_ended(|_, error| panic!("{error}")).await;
+    assert_eq!(*store.batches.lock().unwrap(), [AT_ONCE, AT_ONCE, 1]);
+    for record in &records {
+        assert!(!store.remove(record, NOW).await.unwrap(), "gone there too");
+    }
+    let late = registry
+        .bind(new_session("late", "a", "web"), Link::plain(), NOW)
+        .await
+        .unwrap();
+    assert!(registry.ended(&late, NOW), "nobody takes any more");
+}
+
+#[tokio::test]
+async fn ends_that_the_store_does_not_take_are_told_one_by_one_and_the_others_go_on() {
+    let (_, registry) = slow(true);
+    // Bound when the store was still there.
+    let (_, record) = bind(&crate::testing::registry(), "a", "web").await;
+    assert!(registry.ended(&record, NOW) && !registry.ended(&record, NOW));
+    let failed = Mutex::new(0);
+    registry
+        .take_out_ended(|_, error| {
+            assert!(matches!(error, StoreError::Unavailable(_)));
+            *failed.lock().unwrap() += 1;
+        })
+        .await;
+    assert_eq!(*failed.lock().unwrap(), 2);
 }

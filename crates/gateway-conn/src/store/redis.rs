@@ -217,6 +217,18 @@ impl SessionStore for RedisSessionStore {
         self.take_out(record, Going::Closed, now).await
     }
 
+    async fn remove_all(&self, ends: &[(Arc<SessionRecord>, Timestamp)]) -> Vec<Result<bool, StoreError>> {
+        let removals = ends
+            .iter()
+            .map(|(record, at)| self.removal(record, *at))
+            .collect();
+        let replies = self.redis.run_all(removals).await;
+        ends.iter()
+            .zip(replies)
+            .map(|((record, at), reply)| self.taken_out(record, Going::Closed, *at, reply))
+            .collect()
+    }
+
     async fn kick(
         &self,
         user: &UserId,

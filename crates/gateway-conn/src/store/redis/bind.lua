@@ -2,8 +2,9 @@
 -- [9] most devices (0: any number).
 local field, platform = ARGV[4], ARGV[5]
 local several, kicks, most = ARGV[7] == '1', ARGV[8] == '1', tonumber(ARGV[9])
-local all, displaced, others = load(), {}, {}
+local all, highest, displaced, others = load(), top(), {}, {}
 for _, record in ipairs(all) do
+  highest = math.max(highest, record.epoch)
   if record.field == field then
     displaced[#displaced + 1] = record
   elseif record.platform == platform then
@@ -20,11 +21,12 @@ elseif most > 0 then
 end
 for i = 1, too_many do displaced[#displaced + 1] = others[i] end
 
-local epoch = math.max(now, highest(all) + 1)
-for _, record in ipairs(displaced) do drop(record, 'replaced') end
-remember(epoch)
-redis.call('HSET', KEYS[1], field, ARGV[6] .. ',"epoch":' .. text(epoch) .. '}')
-settle()
+local epoch = text(math.max(now(), highest + 1))
+bury(displaced, 'replaced')
+redis.call('HSET', KEYS[3], '!', epoch)
+redis.call('HSET', KEYS[1], field, ARGV[6] .. ',"epoch":' .. epoch .. '}')
+list(platform, all, field)
+live()
 local reply = jsons(displaced, 'bound')
-table.insert(reply, 2, text(epoch))
+table.insert(reply, 2, epoch)
 return reply

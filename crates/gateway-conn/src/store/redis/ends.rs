@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use gateway_codec::Timestamp;
-use gateway_redis::Command;
+use gateway_redis::{Command, RedisError, Value};
 
 use super::kept::field;
 use super::{REMOVE, RedisSessionStore, answer};
@@ -20,6 +20,17 @@ impl RedisSessionStore {
         now: Timestamp,
     ) -> Result<bool, StoreError> {
         let reply = self.redis.run(self.removal(record, now)).await;
+        self.taken_out(record, why, now, reply)
+    }
+
+    /// What a removal has come to.
+    pub(super) fn taken_out(
+        &self,
+        record: &SessionRecord,
+        why: Going,
+        now: Timestamp,
+        reply: Result<Value, RedisError>,
+    ) -> Result<bool, StoreError> {
         // Whatever came of it: the connection is gone, and who tells it looks at the truth once more.
         self.left(record, why, now);
         let (gone, left): (bool, u64) = answer(reply)?;

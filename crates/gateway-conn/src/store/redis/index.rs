@@ -4,6 +4,7 @@
 //! here (a full queue, a crash in between) is put right by the next renewal of the session, or passed over by readers,
 //! who ask the truth.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use gateway_codec::{DeviceId, NodeId, Platform, SessionId, Timestamp, UserId};
@@ -11,6 +12,7 @@ use gateway_redis::{Command, Redis};
 use metrics::{Counter, counter};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -23,6 +25,9 @@ const WAITING: usize = 65_536;
 const AT_ONCE: usize = 256;
 /// Sorted sets that the users online are spread over, so that no single key holds them all.
 const SHARDS: u32 = 16;
+/// Between two pipelines. The less often, the more of what they write is about the same keys: in a rush of logins, a
+/// command each is left of five.
+const GATHER: Duration = Duration::from_millis(5);
 /// Time to write what is left at the end.
 const LAST_WRITE: Duration = Duration::from_secs(2);
 
@@ -195,6 +200,8 @@ async fn write(redis: Redis, ttl: u64, mut waiting: mpsc::Receiver<Entry>, stop:
         .await
     {
         put_down(&redis, ttl, &mut batch).await;
+        // Cut short by a stop.
+        let _ = stop.run_until_cancelled(sleep(GATHER)).await;
     }
     let rest = async {
         while let Ok(entry) = waiting.try_recv() {
@@ -204,71 +211,114 @@ async fn write(redis: Redis, ttl: u64, mut waiting: mpsc::Receiver<Entry>, stop:
             }
         }
     };
-    let _ = tokio::time::timeout(LAST_WRITE, rest).await;
+    let _ = timeout(LAST_WRITE, rest).await;
 }
 
-async fn put_down(redis: &Redis, ttl: u64, batch: &mut Vec<Entry>) {
-    let mut waiting = Vec::new();
-    let commands = commands(redis, ttl, batch, &mut waiting);
+async fn put_down(redis: &Redis, ttl: u64, entries: &mut Vec<Entry>) {
+    let batch = Batch::of(entries.drain(..));
     // What fails is put right by the next renewal.
-    let _ = redis.run_all(commands).await;
-    for one in waiting {
+    let _ = redis.run_all(batch.commands(redis, ttl)).await;
+    for one in batch.waiting {
         let _ = one.send(());
     }
 }
 
-fn commands(
-    redis: &Redis,
-    ttl: u64,
-    batch: &mut Vec<Entry>,
-    waiting: &mut Vec<oneshot::Sender<()>>,
-) -> Vec<Command> {
-    let mut commands = Vec::with_capacity(batch.len() * 5);
-    let node_set = |node: &NodeId| redis.key(&format!("gateway:node:{node}:sessions"));
-    let by_session = |session: &SessionId| redis.key(&format!("session:user:{session}"));
-    let expire = |key: String| Command::new("PEXPIRE").arg(key).arg(ttl);
-    for entry in batch.drain(..) {
-        match entry {
-            Entry::Here {
-                user,
-                node,
-                member,
-                session,
-            } => {
-                let set = Command::new("SET").arg(by_session(&session)).arg(user.as_str());
-                commands.push(set.arg("PX").arg(ttl));
-                commands.push(Command::new("SADD").arg(node_set(&node)).arg(member));
-                commands.push(expire(node_set(&node)));
-                let shard = online(redis, shard_of(&user));
-                commands.push(Command::new("ZADD").arg(&shard).arg(0).arg(user.as_str()));
-                commands.push(expire(shard));
-            }
-            Entry::Gone {
-                user,
-                node,
-                member,
-                session,
-                last,
-            } => {
-                commands.push(Command::new("DEL").arg(by_session(&session)));
-                commands.push(Command::new("SREM").arg(node_set(&node)).arg(member));
-                if last {
-                    commands.push(
-                        Command::new("ZREM")
-                            .arg(online(redis, shard_of(&user)))
-                            .arg(user.as_str()),
-                    );
+/// What a batch comes to: of several entries about one thing the last one counts, and each key is named once.
+#[derive(Default)]
+struct Batch {
+    /// Whose a session is; nobody's any more.
+    sessions: Vec<(SessionId, Option<UserId>)>,
+    /// What nodes hold, and what no longer.
+    nodes: HashMap<NodeId, Members>,
+    /// By shard, who is online, and who no longer.
+    online: HashMap<u32, Members>,
+    waiting: Vec<oneshot::Sender<()>>,
+}
+
+/// Members of a set, and whether they are in it from now on.
+type Members = HashMap<String, bool>;
+
+impl Batch {
+    fn of(entries: impl Iterator<Item = Entry>) -> Self {
+        let mut batch = Self::default();
+        for entry in entries {
+            match entry {
+                Entry::Here {
+                    user,
+                    node,
+                    member,
+                    session,
+                } => {
+                    batch.nodes.entry(node).or_default().insert(member, true);
+                    batch.user(&user, true);
+                    batch.sessions.push((session, Some(user)));
                 }
-            }
-            Entry::Tell(tell) => waiting.push(tell),
-            Entry::Stale(user) => {
-                commands.push(
-                    Command::new("ZREM")
-                        .arg(online(redis, shard_of(&user)))
-                        .arg(user.as_str()),
-                );
+                Entry::Gone {
+                    user,
+                    node,
+                    member,
+                    session,
+                    last,
+                } => {
+                    batch.nodes.entry(node).or_default().insert(member, false);
+                    if last {
+                        batch.user(&user, false);
+                    }
+                    batch.sessions.push((session, None));
+                }
+                Entry::Stale(user) => batch.user(&user, false),
+                Entry::Tell(tell) => batch.waiting.push(tell),
             }
         }
+        batch
     }
-    commands
+
+    fn user(&mut self, user: &UserId, is_online: bool) {
+        let shard = self.online.entry(shard_of(user)).or_default();
+        shard.insert(user.as_str().to_owned(), is_online);
+    }
+
+    fn commands(&self, redis: &Redis, ttl: u64) -> Vec<Command> {
+        let mut commands =
+            Vec::with_capacity(self.sessions.len() + 3 * (self.nodes.len() + self.online.len()));
+        for (session, user) in &self.sessions {
+            let key = redis.key(&format!("session:user:{session}"));
+            commands.push(match user {
+                Some(user) => Command::new("SET").arg(key).arg(user.as_str()).arg("PX").arg(ttl),
+                None => Command::new("DEL").arg(key),
+            });
+        }
+        for (node, members) in &self.nodes {
+            let key = redis.key(&format!("gateway:node:{node}:sessions"));
+            commands.extend(changes(&key, ["SADD", "SREM"], None, members));
+            commands.push(Command::new("PEXPIRE").arg(key).arg(ttl));
+        }
+        for (shard, users) in &self.online {
+            let key = online(redis, *shard);
+            commands.extend(changes(&key, ["ZADD", "ZREM"], Some(0), users));
+            commands.push(Command::new("PEXPIRE").arg(key).arg(ttl));
+        }
+        commands
+    }
+}
+
+/// What it takes to change a set, whose members have a score or none: one command, or two.
+fn changes(
+    key: &str,
+    [add, remove]: [&'static str; 2],
+    score: Option<u32>,
+    members: &Members,
+) -> impl Iterator<Item = Command> {
+    let (mut added, mut removed) = (None, None);
+    for (member, &is_in) in members {
+        let (command, name) = if is_in {
+            (&mut added, add)
+        } else {
+            (&mut removed, remove)
+        };
+        let so_far = command.take().unwrap_or_else(|| Command::new(name).arg(key));
+        let so_far = if is_in { so_far.arg(score) } else { so_far };
+        *command = Some(so_far.arg(member.as_str()));
+    }
+    added.into_iter().chain(removed)
 }

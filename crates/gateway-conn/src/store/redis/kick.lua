@@ -1,10 +1,14 @@
 -- ARGV[4] device or nothing, [5] platform or nothing, [6] kind. Replies with the sessions left and those kicked.
-local kicked = {}
-for _, record in ipairs(load()) do
+local all, kicked, platforms = load(), {}, {}
+for _, record in ipairs(all) do
   if (ARGV[4] == '' or record.device_id == ARGV[4]) and (ARGV[5] == '' or record.platform == ARGV[5]) then
-    drop(record, ARGV[6])
     kicked[#kicked + 1] = record
+    platforms[record.platform] = true
   end
 end
-if #kicked > 0 then settle() end
-return jsons(kicked, redis.call('HLEN', KEYS[1]))
+if #kicked > 0 then
+  bury(kicked, ARGV[6])
+  for platform in pairs(platforms) do list(platform, all) end
+  live()
+end
+return jsons(kicked, #all - #kicked)

@@ -1,10 +1,11 @@
 -- ARGV[4] field, [5] session id, [6] epoch, or nothing for any. Replies whether it was there, and how many sessions the user has left.
-local gone = 0
-for _, record in ipairs(load()) do
+local all, gone = load(), 0
+for _, record in ipairs(all) do
   if record.field == ARGV[4] and record.session_id == ARGV[5] and (ARGV[6] == '' or record.epoch == tonumber(ARGV[6])) then
-    drop(record, nil)
-    settle()
-    gone = 1
+    redis.call('HDEL', KEYS[1], record.field)
+    record.gone, gone = true, 1
+    list(record.platform, all)
+    if #all > 1 then live() end
   end
 end
-return { gone, redis.call('HLEN', KEYS[1]) }
+return { gone, #all - gone }

@@ -5,9 +5,7 @@ local older, newer, others = {}, 0, 0
 for _, record in ipairs(all) do
   if record.field == field then
     if record.session_id == session and record.epoch == epoch then
-      redis.call('PEXPIRE', KEYS[1], ttl)
-      redis.call('PEXPIRE', KEYS[2], ttl)
-      redis.call('PEXPIRE', KEYS[3], math.max(ttl, grave_ttl))
+      live()
       return { 'current' }
     end
     if record.epoch > epoch then return { 'displaced', 'replaced' } end
@@ -30,8 +28,9 @@ if places > 0 then
   if newer >= places then return { 'displaced', 'replaced' } end
   for i = 1, others + 1 - places do displaced[#displaced + 1] = older[i] end
 end
-for _, record in ipairs(displaced) do drop(record, 'replaced') end
-remember(epoch)
+bury(displaced, 'replaced')
+if epoch > top() then redis.call('HSET', KEYS[3], '!', text(epoch)) end
 redis.call('HSET', KEYS[1], field, ARGV[8])
-settle()
+list(platform, all, field)
+live()
 return jsons(displaced, 'rewritten')
