@@ -212,7 +212,7 @@ impl Delivery {
     }
 
     /// The connection has ended; `last_written` is the last ticket on the socket, 0 for none. Call it before
-    /// [`Registry::unbind`], and for sessions that were displaced too.
+    /// [`Registry::ended`] or [`Registry::unbind`], and for sessions that were displaced too.
     pub fn closed(&self, record: &Arc<SessionRecord>, last_written: u64) {
         self.core.closed(record, last_written);
     }

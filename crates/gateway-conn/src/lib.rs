@@ -9,7 +9,8 @@
 //! 1. [`Registry::bind`] puts it into the store and among the live ones. Pushes to it are held from here on.
 //! 2. The login's reply is sent, then [`Delivery::bound`] fetches the offline box, sends it, then what was held.
 //! 3. [`Delivery::written`] and [`Delivery::acked`] settle what was sent.
-//! 4. When the socket is gone: [`Delivery::closed`] first, then [`Registry::unbind`].
+//! 4. When the socket is gone: [`Delivery::closed`] first, then [`Registry::ended`] or, where the
+//!    store is waited for, [`Registry::unbind`].
 #![warn(missing_docs)]
 
 mod by_user;

@@ -40,7 +40,9 @@ impl Ends {
         let some = waiting.ends.len().min(AT_ONCE);
         waiting.are_taken = some > 0;
         let next = waiting.ends.drain(..some).collect();
-        waiting.ends.shrink_to(KEPT);
+        if waiting.ends.is_empty() {
+            waiting.ends.shrink_to(KEPT);
+        }
         next
     }
 }
