@@ -56,9 +56,12 @@ impl Row {
         self as u32 + 1
     }
 
-    /// Minutes, where the others take seconds.
+    /// Half a minute or more for a single round, where the others take seconds.
     pub(crate) fn takes_long(self) -> bool {
-        matches!(self, Self::Million | Self::Growth | Self::Soak)
+        matches!(
+            self,
+            Self::IdleMemory | Self::Million | Self::Growth | Self::Soak | Self::RedisBinds | Self::Strangers
+        )
     }
 
     pub(crate) fn title(self) -> &'static str {

@@ -105,11 +105,10 @@ pub(super) fn rpc(rig: &Rig, effort: Effort) -> Result<Vec<Line>> {
             },
         )?;
         let what = format!("rpc, 1000 connections, {depth} in flight ÷ baseline hop");
-        let detail = format!(
-            "{}; the gateway's part {:.2} µs",
-            compared.micros(),
-            median(alone)
-        );
+        let mut detail = compared.micros();
+        if !alone.is_empty() {
+            detail.push_str(&format!("; the gateway's part {:.2} µs", median(alone)));
+        }
         lines.push(Line::new(Row::Rpc, what, compared.ratio, "×", Aim::AtLeast(least)).detail(detail));
     }
     Ok(lines)
