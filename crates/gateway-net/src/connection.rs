@@ -413,6 +413,6 @@ mod tests {
         let (task, shared) = (size_of::<Connection<Nothing>>(), size_of::<Shared>() + 16);
         println!("connection task {task} B, shared part {shared} B");
         assert!(task <= 176, "{task}");
-        assert!(shared <= 192, "{shared}");
+        assert!(shared <= 112, "{shared}");
     }
 }

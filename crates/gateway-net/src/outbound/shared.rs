@@ -32,11 +32,10 @@ pub(crate) struct Shared {
 
 #[derive(Default)]
 struct State {
-    lanes: Option<Box<Lanes>>,
+    queue: Option<Box<Queue>>,
     waker: Option<Waker>,
-    close: Option<Box<CloseFrame>>,
-    /// Accepted and not yet written.
-    bytes: usize,
+    /// Accepted and not yet written. Half a word, as every connection has one: nothing of 4 GiB is accepted.
+    bytes: u32,
     /// Tickets given out.
     tickets: u64,
     wake_at: Tick,
@@ -47,22 +46,41 @@ struct State {
     blocked: bool,
     /// It is in the worker's list of those to be flushed.
     dirty: bool,
+    /// The queue has been drained before.
+    spoken: bool,
 }
 
 impl State {
     fn is_queued(&self) -> bool {
-        self.lanes
-            .as_ref()
-            .is_some_and(|lanes| !lanes.control.is_empty() || !lanes.pushes.is_empty())
+        self.queue.as_ref().is_some_and(|queue| queue.frames() > 0)
+    }
+
+    /// The queue, made if there is none.
+    fn queue(&mut self) -> &mut Queue {
+        let taken = self.tickets;
+        self.queue.get_or_insert_with(|| {
+            Box::new(Queue {
+                taken,
+                ..Queue::default()
+            })
+        })
     }
 }
 
+/// What waits to be written. A connection at rest has none.
 #[derive(Default)]
-struct Lanes {
+struct Queue {
     control: VecDeque<Frame>,
     pushes: VecDeque<Frame>,
-    /// The ticket of the last push that left the lane.
+    close: Option<Box<CloseFrame>>,
+    /// The ticket of the last push that left its lane.
     taken: u64,
+}
+
+impl Queue {
+    fn frames(&self) -> usize {
+        self.control.len() + self.pushes.len()
+    }
 }
 
 struct CloseFrame {
@@ -132,7 +150,7 @@ impl Shared {
     }
 
     pub(crate) fn queued_bytes(&self) -> usize {
-        self.state().bytes
+        self.state().bytes as usize
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -209,31 +227,25 @@ impl Shared {
         frame: &Frame,
         max_bytes: usize,
         max_frames: usize,
-    ) -> Result<&'s mut Lanes, SendError> {
+    ) -> Result<&'s mut Queue, SendError> {
         if self.is_closing() {
             return Err(SendError::Closed);
         }
-        let wire = header_len(frame.payload.len()) + frame.payload.len();
-        let frames = state
-            .lanes
-            .as_ref()
-            .map_or(0, |lanes| lanes.control.len() + lanes.pushes.len());
-        let full = state.bytes > 0 && (state.bytes + wire > max_bytes || frames >= max_frames);
-        if full {
-            self.worker.metrics().queue_full.increment(1);
-            return Err(SendError::Full);
-        }
-        state.bytes += wire;
-        if state.bytes > max_bytes / 2 || frames >= max_frames / 2 {
+        let wire = wire_len(frame);
+        let frames = state.queue.as_ref().map_or(0, |queue| queue.frames());
+        let bytes = state.bytes as usize + wire;
+        let full = state.bytes > 0 && (bytes > max_bytes || frames >= max_frames);
+        state.bytes = match u32::try_from(bytes) {
+            Ok(bytes) if !full => bytes,
+            _ => {
+                self.worker.metrics().queue_full.increment(1);
+                return Err(SendError::Full);
+            }
+        };
+        if bytes > max_bytes / 2 || frames >= max_frames / 2 {
             self.filling.store(true, Relaxed);
         }
-        let taken = state.tickets;
-        Ok(state.lanes.get_or_insert_with(|| {
-            Box::new(Lanes {
-                taken,
-                ..Lanes::default()
-            })
-        }))
+        Ok(state.queue())
     }
 
     /// False when a close was asked for before.
@@ -243,7 +255,7 @@ impl Shared {
             if self.closing.swap(true, Relaxed) {
                 return false;
             }
-            state.close = Some(Box::new(CloseFrame {
+            state.queue().close = Some(Box::new(CloseFrame {
                 code,
                 body: close_payload(code, reason),
             }));
@@ -256,14 +268,15 @@ impl Shared {
 
     /// The code of the Close frame to be sent.
     pub(crate) fn close_code(&self) -> Option<u16> {
-        self.state().close.as_ref().map(|close| close.code)
+        let state = self.state();
+        Some(state.queue.as_ref()?.close.as_ref()?.code)
     }
 
     /// Nothing is written any more: nothing can be queued, what is queued is dropped.
     pub(crate) fn end(&self) {
         let mut state = self.state();
         self.closing.store(true, Relaxed);
-        state.lanes = None;
+        state.queue = None;
         state.bytes = 0;
     }
 
@@ -278,10 +291,9 @@ impl Shared {
     pub(crate) fn drop_pushes(&self) {
         let mut state = self.state();
         let state = &mut *state;
-        if let Some(lanes) = &mut state.lanes {
-            state.bytes = lanes.pushes.drain(..).fold(state.bytes, |bytes, frame| {
-                bytes.saturating_sub(header_len(frame.payload.len()) + frame.payload.len())
-            });
+        if let Some(queue) = &mut state.queue {
+            let dropped: usize = queue.pushes.drain(..).map(|frame| wire_len(&frame)).sum();
+            state.bytes = less(state.bytes, dropped);
         }
     }
 
@@ -397,53 +409,53 @@ impl Shared {
         let mut state = self.state();
         let state = &mut *state;
         let before = batch.own_bytes();
-        state.bytes += before;
-        if let Some(lanes) = &mut state.lanes {
-            while let Some(frame) = lanes.control.pop_front() {
+        state.bytes = more(state.bytes, before);
+        let mut close = false;
+        if let Some(queue) = &mut state.queue {
+            while let Some(frame) = queue.control.pop_front() {
                 batch.frame(opcode(frame.kind), frame.payload, None);
                 if batch.is_full() {
                     return Feed::More;
                 }
             }
-            while let Some(frame) = lanes.pushes.pop_front() {
-                lanes.taken += 1;
-                batch.frame(opcode(frame.kind), frame.payload, Some(lanes.taken));
+            while let Some(frame) = queue.pushes.pop_front() {
+                queue.taken += 1;
+                batch.frame(opcode(frame.kind), frame.payload, Some(queue.taken));
                 if batch.is_full() {
                     return Feed::More;
                 }
             }
-            lanes.control.shrink_to(KEPT_FRAMES);
-            lanes.pushes.shrink_to(KEPT_FRAMES);
+            if let Some(frame) = &queue.close {
+                batch.own(|out| {
+                    encode_header(out, OpCode::Close, frame.body.len());
+                    out.extend_from_slice(&frame.body);
+                });
+                state.bytes = more(state.bytes, batch.own_bytes() - before);
+                close = true;
+            }
+            queue.control.shrink_to(KEPT_FRAMES);
+            queue.pushes.shrink_to(KEPT_FRAMES);
+            // After the welcome a connection is mostly silent: 240 bytes less until its first ping.
+            if !close && !std::mem::replace(&mut state.spoken, true) {
+                state.queue = None;
+            }
         }
         self.filling.store(false, Relaxed);
-        let close = state.close.as_ref();
-        if let Some(close) = close {
-            batch.own(|out| {
-                encode_header(out, OpCode::Close, close.body.len());
-                out.extend_from_slice(&close.body);
-            });
-            state.bytes += batch.own_bytes() - before;
-        }
-        Feed::Drained {
-            close: close.is_some(),
-        }
+        Feed::Drained { close }
     }
 
     /// This much of what was queued is in the socket's hands.
     pub(crate) fn wrote(&self, bytes: usize) {
         let mut state = self.state();
-        state.bytes = state.bytes.saturating_sub(bytes);
+        state.bytes = less(state.bytes, bytes);
     }
 
     /// Gives back the memory of an empty queue; called now and then, not after each write.
     pub(crate) fn trim(&self) {
         let mut state = self.state();
-        if state
-            .lanes
-            .as_ref()
-            .is_some_and(|lanes| lanes.control.is_empty() && lanes.pushes.is_empty())
-        {
-            state.lanes = None;
+        let idle = |queue: &Queue| queue.frames() == 0 && queue.close.is_none();
+        if state.queue.as_deref().is_some_and(idle) {
+            state.queue = None;
         }
     }
 }
@@ -452,6 +464,19 @@ impl Signals {
     fn any_but_rescheduled(self) -> bool {
         self.timer || self.resume || self.close
     }
+}
+
+/// Bytes of a frame on its way, head included.
+fn wire_len(frame: &Frame) -> usize {
+    header_len(frame.payload.len()) + frame.payload.len()
+}
+
+fn more(bytes: u32, added: usize) -> u32 {
+    bytes.saturating_add(u32::try_from(added).unwrap_or(u32::MAX))
+}
+
+fn less(bytes: u32, gone: usize) -> u32 {
+    bytes.saturating_sub(u32::try_from(gone).unwrap_or(u32::MAX))
 }
 
 fn opcode(kind: FrameKind) -> OpCode {
