@@ -8,7 +8,7 @@ mod random;
 #[cfg(test)]
 mod tests;
 
-use arcstr::ArcStr;
+use arcstr::{ArcStr, literal};
 
 pub use random::{RequestId, SessionId};
 
@@ -17,6 +17,20 @@ pub(crate) const MAX_ID_BYTES: usize = 128;
 
 /// Longest platform name, in bytes.
 const MAX_PLATFORM_BYTES: usize = 32;
+
+/// Names that nearly every platform has: each token says one, and these cost its session no text of its own.
+static WELL_KNOWN: [ArcStr; 10] = [
+    literal!("android"),
+    literal!("ios"),
+    literal!("web"),
+    literal!("desktop"),
+    literal!("admin"),
+    literal!("windows"),
+    literal!("macos"),
+    literal!("linux"),
+    literal!("ipad"),
+    literal!("harmony"),
+];
 
 /// Why a text is not an id. Safe to show to a client: the text itself is not in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -162,7 +176,10 @@ impl Platform {
         {
             return Err(IdError::BadCharacter);
         }
-        Ok(Self(text.to_ascii_lowercase().into()))
+        let known = WELL_KNOWN.iter().find(|known| known.eq_ignore_ascii_case(text));
+        Ok(Self(
+            known.map_or_else(|| text.to_ascii_lowercase().into(), ArcStr::clone),
+        ))
     }
 
     /// The platform's name, in lower case.

@@ -1,5 +1,7 @@
 use std::collections::HashMap;
 
+use arcstr::ArcStr;
+
 use super::{DeviceId, IdError, Platform, RequestId, SessionId, UserId};
 
 #[test]
@@ -25,6 +27,14 @@ fn a_platform_is_folded_to_lower_case() {
     assert_eq!(Platform::parse("x y"), Err(IdError::BadCharacter));
     assert_eq!(Platform::parse("安卓"), Err(IdError::BadCharacter));
     assert_eq!(Platform::parse(&"x".repeat(33)), Err(IdError::TooLong(32)));
+}
+
+#[test]
+fn a_well_known_platform_has_no_text_of_its_own() {
+    let text = |name| Platform::parse(name).unwrap().0;
+    assert!(ArcStr::is_static(&text("WEB")));
+    assert_eq!(text("WEB"), "web");
+    assert!(!ArcStr::is_static(&text("fridge")));
 }
 
 #[test]
