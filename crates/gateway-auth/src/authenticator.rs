@@ -171,7 +171,7 @@ impl Authenticator {
         let until = self.rules.dead_at(identity.expires_at().max(youngest));
         let revoked = self
             .store
-            .revoke(identity.user_id(), identity.token(), until, now)
+            .revoke(identity.user_id(), &identity.token(), until, now)
             .await;
         self.new_era();
         if revoked.is_ok() {
@@ -214,7 +214,7 @@ impl Authenticator {
                 self.rules.check(&claims, key, now)?
             }
         };
-        if self.store.is_revoked(identity.token(), now).await? {
+        if self.store.is_revoked(&identity.token(), now).await? {
             self.cache.remove(&known);
             return Err(AuthError::Revoked);
         }
@@ -239,7 +239,7 @@ impl Authenticator {
             return Err(AuthError::UnknownKey);
         }
         self.rules.check_expiry(identity.expires_at(), now)?;
-        if self.store.is_revoked(identity.token(), now).await? {
+        if self.store.is_revoked(&identity.token(), now).await? {
             return Err(AuthError::Revoked);
         }
         Ok(())
@@ -278,7 +278,7 @@ impl Authenticator {
         let now = self.clock.now();
         let mut stands = Vec::with_capacity(identities.len());
         for some in identities.chunks(CONFIRMED_AT_ONCE) {
-            let tokens: Vec<TokenRef> = some.iter().map(|identity| identity.token().clone()).collect();
+            let tokens: Vec<TokenRef> = some.iter().map(|identity| identity.token()).collect();
             let revoked = self.store.are_revoked(&tokens, now).await?;
             if revoked.len() != some.len() {
                 tracing::error!(

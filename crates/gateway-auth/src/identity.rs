@@ -6,7 +6,7 @@ use std::sync::Arc;
 use gateway_codec::{DeviceId, Platform, Timestamp, UserId};
 
 use crate::keys::KeyNumber;
-use crate::store::TokenRef;
+use crate::store::{FamilyId, TokenRef};
 
 /// What a login has established. Anybody can make one: it proves nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,15 +28,21 @@ pub struct Subject {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Identity(Arc<Inner>);
 
-/// A subject, without the room to grow that its texts do not need: every bound session holds one.
+/// A subject and its token, as small as they can be: every bound session and every cached token holds one.
 #[derive(PartialEq, Eq)]
 struct Inner {
     user_id: UserId,
     device_id: DeviceId,
     platform: Platform,
-    username: Box<str>,
-    roles: Box<[String]>,
-    token: TokenRef,
+    /// The token's `jti`, which has at most 128 bytes, then the name shown.
+    texts: Box<str>,
+    jti_bytes: u8,
+    #[expect(
+        clippy::box_collection,
+        reason = "one word instead of three: nearly nobody has any"
+    )]
+    roles: Option<Box<Vec<String>>>,
+    family: Option<FamilyId>,
     expires_at: Timestamp,
     key: KeyNumber,
 }
@@ -47,9 +53,10 @@ impl Identity {
             user_id: subject.user_id,
             device_id: subject.device_id,
             platform: subject.platform,
-            username: subject.username.into(),
-            roles: subject.roles.into(),
-            token,
+            texts: [&*token.jti, &subject.username].concat().into(),
+            jti_bytes: u8::try_from(token.jti.len()).unwrap_or(u8::MAX),
+            roles: (!subject.roles.is_empty()).then(|| Box::new(subject.roles)),
+            family: token.family,
             expires_at,
             key,
         }))
@@ -64,7 +71,7 @@ impl Identity {
     /// Name shown.
     #[must_use]
     pub fn username(&self) -> &str {
-        &self.0.username
+        self.texts().1
     }
 
     /// The device that the token was given to.
@@ -82,7 +89,7 @@ impl Identity {
     /// Roles, in the token's order.
     #[must_use]
     pub fn roles(&self) -> &[String] {
-        &self.0.roles
+        self.0.roles.as_deref().map_or(&[], Vec::as_slice)
     }
 
     /// Whether it has a role; names are compared byte by byte.
@@ -94,7 +101,15 @@ impl Identity {
     /// The token's `jti`. Names the token without giving access.
     #[must_use]
     pub fn token_id(&self) -> &str {
-        &self.0.token.jti
+        self.texts().0
+    }
+
+    /// The token's `jti` and the name shown.
+    fn texts(&self) -> (&str, &str) {
+        let texts = &self.0.texts;
+        texts
+            .split_at_checked(self.0.jti_bytes.into())
+            .unwrap_or((texts, ""))
     }
 
     /// When the token expires, without leeway.
@@ -104,8 +119,11 @@ impl Identity {
     }
 
     /// The token and its family, as the store knows them.
-    pub(crate) fn token(&self) -> &TokenRef {
-        &self.0.token
+    pub(crate) fn token(&self) -> TokenRef {
+        TokenRef {
+            jti: self.token_id().into(),
+            family: self.0.family,
+        }
     }
 
     /// The key that signed the token.
@@ -148,5 +166,42 @@ impl fmt::Debug for TokenPair {
             .field("expires_in", &self.expires_in)
             .field("identity", &self.identity)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_identity_is_small_and_says_what_it_was_made_of() {
+        // Behind its two counts it fills a size class of the allocator.
+        assert!(size_of::<Inner>() <= 80, "{}", size_of::<Inner>());
+        let subject = Subject {
+            user_id: UserId::parse("u1").unwrap(),
+            username: "阿丽".into(),
+            device_id: DeviceId::parse("d1").unwrap(),
+            platform: Platform::parse("web").unwrap(),
+            roles: vec!["admin".into()],
+        };
+        let token = TokenRef {
+            jti: "x".repeat(128).into(),
+            family: None,
+        };
+        let make =
+            |subject| Identity::new(subject, token.clone(), Timestamp::default(), KeyNumber::default());
+        let identity = make(subject.clone());
+        assert_eq!((identity.token_id(), identity.username()), (&*token.jti, "阿丽"));
+        assert_eq!(
+            (identity.token(), identity.roles()),
+            (token.clone(), &["admin".to_owned()][..])
+        );
+        let nobody = make(Subject {
+            username: String::new(),
+            roles: Vec::new(),
+            ..subject
+        });
+        assert_eq!((nobody.token_id(), nobody.username()), (&*token.jti, ""));
+        assert!(nobody.roles().is_empty() && !nobody.has_role("admin"));
     }
 }
