@@ -31,7 +31,7 @@ impl OfflineSink for MessageService {
             .into_iter()
             .map(|one| backend::OfflinePush {
                 user_id: one.user_id.to_string(),
-                push: Some(one.push.body.clone().into()),
+                push: Some((&*one.push.body).into()),
             })
             .collect();
         self.router

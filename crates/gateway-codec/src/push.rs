@@ -6,7 +6,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use prost::Message as _;
@@ -106,16 +106,16 @@ impl TryFrom<Push> for PushBody {
     }
 }
 
-impl From<PushBody> for Push {
-    fn from(body: PushBody) -> Self {
+impl From<&PushBody> for Push {
+    fn from(body: &PushBody) -> Self {
         Self {
-            push_id: body.push_id,
+            push_id: body.push_id.clone(),
             r#type: body.push_type.into(),
-            content: body.content,
-            message_id: body.message_id,
-            sender_uid: body.sender_uid,
+            content: body.content.clone(),
+            message_id: body.message_id.clone(),
+            sender_uid: body.sender_uid.clone(),
             conversation_type: body.conversation_type.into(),
-            conversation_id: body.conversation_id,
+            conversation_id: body.conversation_id.clone(),
         }
     }
 }
@@ -142,8 +142,8 @@ struct Ext<'a> {
 /// A push with its encoded forms, each made once. Share it by `Arc`.
 #[derive(Debug)]
 pub struct EncodedPush {
-    /// What is pushed.
-    pub body: PushBody,
+    /// What is pushed. Shared, so that it can be remembered without the encoded forms.
+    pub body: Arc<PushBody>,
     timestamp: Timestamp,
     json: OnceLock<Bytes>,
     protobuf: OnceLock<Bytes>,
@@ -151,9 +151,9 @@ pub struct EncodedPush {
 
 impl EncodedPush {
     /// A push made at `timestamp`; nothing is encoded yet.
-    pub fn new(body: PushBody, timestamp: Timestamp) -> Self {
+    pub fn new(body: impl Into<Arc<PushBody>>, timestamp: Timestamp) -> Self {
         Self {
-            body,
+            body: body.into(),
             timestamp,
             json: OnceLock::new(),
             protobuf: OnceLock::new(),

@@ -204,7 +204,10 @@ impl OfflineSink for Memory {
         self.come().await?;
         let mut boxes = lock(&self.boxes);
         for OfflinePush { user_id, push } in pushes {
-            boxes.entry(user_id).or_default().push_back(push.body.clone());
+            boxes
+                .entry(user_id)
+                .or_default()
+                .push_back(PushBody::clone(&push.body));
         }
         Ok(())
     }

@@ -67,12 +67,12 @@ fn each_form_is_made_once_and_shared() {
 
 #[test]
 fn a_push_survives_the_way_to_a_back_end_and_back() {
-    assert_eq!(PushBody::try_from(Push::from(body())), Ok(body()));
+    assert_eq!(PushBody::try_from(Push::from(&body())), Ok(body()));
 }
 
 #[test]
 fn a_push_that_cannot_be_kept_or_shown_is_refused() {
-    let push = Push::from(body());
+    let push = Push::from(&body());
     for (push, error) in [
         (
             Push {

@@ -76,7 +76,7 @@ impl Broadcasts {
         });
         let mut bytes = 0;
         for one in self.sent.iter_mut().rev() {
-            bytes += one.push.as_deref().map_or(0, size);
+            bytes += one.push.as_ref().map_or(0, |push| size(&push.body));
             if bytes > most_bytes {
                 one.push = None;
             }
@@ -104,7 +104,7 @@ impl Core {
         let elsewhere = others.iter().map(|link| {
             link.spread(Broadcast {
                 id: 0,
-                push: Some(body.clone().into()),
+                push: Some((&body).into()),
             })
         });
         let elsewhere: Vec<_> = elsewhere.collect();

@@ -166,7 +166,7 @@ impl Core {
         }
         for parcel in parcels {
             let deliver = Deliver {
-                push: Some(parcel.push.body.clone().into()),
+                push: Some((&*parcel.push.body).into()),
                 made_at: parcel.push.timestamp().as_millis(),
                 recipients: parcel.recipients,
                 to_one_device: !parcel.to_all,

@@ -27,10 +27,9 @@ pub(super) fn mark(push_id: &str) -> Mark {
     })
 }
 
-/// About the bytes of a push as it is sent.
-pub(super) fn size(push: &EncodedPush) -> usize {
+/// About the bytes of a push as it is sent, and as it is remembered.
+pub(super) fn size(body: &PushBody) -> usize {
     const HEAD: usize = 256;
-    let body = &push.body;
     HEAD + body.content.len() + body.push_id.len() + body.message_id.len() + body.conversation_id.len()
 }
 
@@ -197,7 +196,7 @@ impl Recalled {
 impl Remembered {
     fn write(self, room: &mut usize) -> cluster::Remembered {
         let fits = |push: &Arc<EncodedPush>| {
-            let left = room.checked_sub(size(push));
+            let left = room.checked_sub(size(&push.body));
             *room = left.unwrap_or(0);
             left.is_some()
         };
@@ -206,7 +205,7 @@ impl Remembered {
             mark: self.mark,
             age_ms: millis(self.age),
             made_at: push.as_ref().map_or(0, |push| push.timestamp().as_millis()),
-            push: push.map(|push| push.body.clone().into()),
+            push: push.map(|push| (&*push.body).into()),
         }
     }
 

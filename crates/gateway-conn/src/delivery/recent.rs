@@ -105,7 +105,7 @@ impl Recent {
             number: shard.last,
             mark,
             at: now,
-            push: Some(push.clone()),
+            push: Some((push.body.clone(), push.timestamp())),
             to_all,
             taken: false,
         };
@@ -171,7 +171,7 @@ impl Recent {
         let remembered = |entry: &Entry| Remembered {
             mark: entry.mark,
             age: ago(entry.at),
-            push: entry.push.clone(),
+            push: entry.encodable().map(Arc::new),
         };
         let own = shard.log(user, device, platform);
         let mut recalled = Recalled::default();

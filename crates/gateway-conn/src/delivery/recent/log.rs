@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use gateway_codec::{DeviceId, EncodedPush, Platform};
+use gateway_codec::{DeviceId, EncodedPush, Platform, PushBody, Timestamp};
 use tokio::time::Instant;
 
 use crate::SessionRecord;
@@ -25,12 +25,25 @@ pub(super) struct Entry {
     pub(super) number: u64,
     pub(super) mark: Mark,
     pub(super) at: Instant,
-    /// `None`: forgotten for the sake of a bound.
-    pub(super) push: Option<Arc<EncodedPush>>,
+    /// What was sent, and when it was made: its encoded forms, twice as large, are made anew if they are asked for. `None`:
+    /// forgotten for the sake of a bound.
+    pub(super) push: Option<(Arc<PushBody>, Timestamp)>,
     /// It is for every device of the user.
     pub(super) to_all: bool,
     /// Sent again out of this memory, and taken then.
     pub(super) taken: bool,
+}
+
+impl Entry {
+    fn size(&self) -> usize {
+        self.push.as_ref().map_or(0, |(body, _)| size(body))
+    }
+
+    /// The push, to be sent again.
+    pub(super) fn encodable(&self) -> Option<EncodedPush> {
+        let (body, made_at) = self.push.clone()?;
+        Some(EncodedPush::new(body, made_at))
+    }
 }
 
 /// See the module.
@@ -76,7 +89,7 @@ impl DeviceLog {
 
     /// Adds an entry; returns how many pushes were forgotten for it.
     pub(super) fn append(&mut self, entry: Entry, room: Room) -> u64 {
-        self.bytes += entry.push.as_deref().map_or(0, size);
+        self.bytes += entry.size();
         self.entries.push_back(entry);
         let mut forgotten = 0;
         while self.entries.len() - self.bare > room.pushes
@@ -93,14 +106,14 @@ impl DeviceLog {
     }
 
     fn drop_first_body(&mut self) -> u64 {
-        let Some(push) = self
+        let Some((body, _)) = self
             .entries
             .get_mut(self.bare)
             .and_then(|entry| entry.push.take())
         else {
             return 0;
         };
-        self.bytes -= size(&push);
+        self.bytes -= size(&body);
         self.bare += 1;
         1
     }
@@ -126,8 +139,8 @@ impl DeviceLog {
             && let Some(entry) = self.entries.pop_front()
         {
             match entry.push {
-                Some(push) => {
-                    self.bytes -= size(&push);
+                Some((body, _)) => {
+                    self.bytes -= size(&body);
                     forgotten += u64::from(early);
                 }
                 None => self.bare -= 1,
@@ -170,7 +183,7 @@ impl DeviceLog {
             }
         };
         for entry in self.entries.drain(keep..) {
-            self.bytes -= entry.push.as_deref().map_or(0, size);
+            self.bytes -= entry.size();
         }
         self.bare = self.bare.min(keep);
     }

@@ -110,7 +110,7 @@ fn a_log_is_bounded_in_pushes_bytes_and_entries() {
 fn all_logs_together_are_bounded_and_the_oldest_go_first() {
     let now = Instant::now();
     let shards = Sharded::<Shard>::COUNT;
-    let one = size(&EncodedPush::new(body("p0"), NOW));
+    let one = size(&body("p0"));
     let recent = Recent::new(&Settings {
         resume_bytes: 3 * one * shards,
         ..settings()
@@ -188,8 +188,5 @@ fn a_device_that_comes_from_elsewhere_starts_with_what_it_has() {
     assert!(recall(&recent, &record, "before", now).known.is_none());
     send(&recent, &record, "p1", now);
     assert_eq!(missed(&recall(&recent, &record, "elsewhere", now)), ["p1"]);
-    assert_eq!(
-        recent.shards.of(&record.user_id).bytes,
-        size(&EncodedPush::new(body("p1"), NOW))
-    );
+    assert_eq!(recent.shards.of(&record.user_id).bytes, size(&body("p1")));
 }
