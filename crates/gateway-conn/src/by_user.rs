@@ -1,8 +1,8 @@
-//! What is kept per user, as small as it can be: 16 bytes for a user with one session, whose id is read from the
-//! session itself instead of being a key beside it. The embedded store keeps records this way, the registry links.
+//! What is kept per user, as small as it can be: one word for a user with one session, whose id is read from the session
+//! itself instead of being a key beside it. The embedded store keeps records this way, the registry links.
 
 use std::borrow::Borrow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::slice;
 use std::sync::Arc;
@@ -22,72 +22,41 @@ impl OfSession for SessionRecord {
     }
 }
 
-/// One user's sessions, oldest first; `Many` is never empty, so that there is always one to read the id from.
-enum Entry<T> {
-    One(Arc<T>),
-    #[expect(
-        clippy::box_collection,
-        reason = "one word instead of three in every slot of the table"
-    )]
-    Many(Box<Vec<Arc<T>>>),
-}
+/// The only session of its user, and its own key.
+struct Lone<T>(Arc<T>);
 
-impl<T> Entry<T> {
-    fn as_slice(&self) -> &[Arc<T>] {
-        match self {
-            Self::One(one) => slice::from_ref(one),
-            Self::Many(many) => many,
-        }
-    }
-
-    fn into_vec(self) -> Vec<Arc<T>> {
-        match self {
-            Self::One(one) => vec![one],
-            Self::Many(many) => *many,
-        }
-    }
-
-    fn from_vec(mut items: Vec<Arc<T>>) -> Option<Self> {
-        match items.len() {
-            0 => None,
-            1 => items.pop().map(Self::One),
-            _ => Some(Self::Many(Box::new(items))),
-        }
-    }
-}
-
-impl<T: OfSession> Borrow<UserId> for Entry<T> {
+impl<T: OfSession> Borrow<UserId> for Lone<T> {
     fn borrow(&self) -> &UserId {
-        match self {
-            Self::One(one) => &one.record().user_id,
-            Self::Many(many) => &many[0].record().user_id,
-        }
+        &self.0.record().user_id
     }
 }
 
-impl<T: OfSession> Hash for Entry<T> {
+impl<T: OfSession> Hash for Lone<T> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         Borrow::<UserId>::borrow(self).hash(state);
     }
 }
 
-impl<T: OfSession> PartialEq for Entry<T> {
+impl<T: OfSession> PartialEq for Lone<T> {
     fn eq(&self, other: &Self) -> bool {
         Borrow::<UserId>::borrow(self) == Borrow::<UserId>::borrow(other)
     }
 }
 
-impl<T: OfSession> Eq for Entry<T> {}
+impl<T: OfSession> Eq for Lone<T> {}
 
-/// Sessions by user.
+/// Sessions by user. A user is in one of the two, or in none.
 pub(crate) struct ByUser<T: OfSession> {
-    entries: HashSet<Entry<T>>,
+    lone: HashSet<Lone<T>>,
+    /// Oldest first; two at least.
+    several: HashMap<UserId, Vec<Arc<T>>>,
 }
 
 impl<T: OfSession> Default for ByUser<T> {
     fn default() -> Self {
         Self {
-            entries: HashSet::new(),
+            lone: HashSet::new(),
+            several: HashMap::new(),
         }
     }
 }
@@ -95,40 +64,109 @@ impl<T: OfSession> Default for ByUser<T> {
 impl<T: OfSession> ByUser<T> {
     /// Users with a session.
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        self.lone.len() + self.several.len()
     }
 
     /// The user's sessions, oldest first.
     pub(crate) fn get(&self, user: &UserId) -> &[Arc<T>] {
-        self.entries.get(user).map_or(&[], Entry::as_slice)
+        match self.lone.get(user) {
+            Some(Lone(one)) => slice::from_ref(one),
+            None => self.several.get(user).map_or(&[], Vec::as_slice),
+        }
     }
 
     /// Every user's sessions, in no order; none of the slices is empty.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &[Arc<T>]> {
-        self.entries.iter().map(Entry::as_slice)
+        let lone = self.lone.iter().map(|Lone(one)| slice::from_ref(one));
+        lone.chain(self.several.values().map(Vec::as_slice))
     }
 
     /// Adds a session in the order of epochs.
     pub(crate) fn insert(&mut self, item: Arc<T>) {
-        let mut items = self
-            .entries
-            .take(&item.record().user_id)
-            .map(Entry::into_vec)
-            .unwrap_or_default();
+        let user = &item.record().user_id;
+        if self.get(user).is_empty() {
+            self.lone.insert(Lone(item));
+            return;
+        }
+        let mut items = match self.lone.take(user) {
+            Some(Lone(other)) => vec![other],
+            None => self.several.remove(user).unwrap_or_default(),
+        };
         let place = items.partition_point(|held| held.record().epoch <= item.record().epoch);
         items.insert(place, item);
-        self.entries.extend(Entry::from_vec(items));
+        self.put(items);
     }
 
     /// Takes a session out; the user goes with the last one.
     pub(crate) fn remove(&mut self, user: &UserId, session: SessionId) -> Option<Arc<T>> {
-        let place = self
-            .get(user)
+        let items = self.get(user);
+        let place = items
             .iter()
             .position(|held| held.record().session_id == session)?;
-        let mut items = self.entries.take(user)?.into_vec();
+        if items.len() == 1 {
+            return self.lone.take(user).map(|Lone(one)| one);
+        }
+        let mut items = self.several.remove(user)?;
         let removed = items.remove(place);
-        self.entries.extend(Entry::from_vec(items));
+        self.put(items);
         Some(removed)
+    }
+
+    /// Enters a user, who is in neither, with these sessions.
+    fn put(&mut self, mut items: Vec<Arc<T>>) {
+        let Some(last) = items.pop() else { return };
+        if items.is_empty() {
+            self.lone.insert(Lone(last));
+            return;
+        }
+        let user = last.record().user_id.clone();
+        items.push(last);
+        self.several.insert(user, items);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{new_session, node, user};
+
+    fn session(name: &str, epoch: u64) -> Arc<SessionRecord> {
+        let new = new_session(name, "d", "web");
+        Arc::new(SessionRecord {
+            session_id: new.session_id,
+            user_id: new.user_id,
+            device_id: new.device_id,
+            platform: new.platform,
+            node: node(),
+            epoch,
+            connected_at: gateway_codec::Timestamp::default(),
+            address: new.address.into(),
+        })
+    }
+
+    #[test]
+    fn sessions_come_and_go_in_the_order_of_their_epochs() {
+        let mut sessions = ByUser::default();
+        let [first, second, third] = [1, 2, 3].map(|epoch| session("alice", epoch));
+        let other = session("bob", 9);
+        for one in [&second, &other, &third, &first] {
+            sessions.insert(one.clone());
+        }
+        assert_eq!(
+            sessions.get(&user("alice")),
+            [first.clone(), second.clone(), third.clone()]
+        );
+        assert_eq!((sessions.len(), sessions.iter().flatten().count()), (2, 4));
+
+        let mut take = |one: &SessionRecord| sessions.remove(&one.user_id, one.session_id);
+        assert_eq!(take(&second), Some(second.clone()));
+        assert_eq!(take(&second), None);
+        assert_eq!(take(&first), Some(first.clone()));
+        assert_eq!(take(&first), None);
+        assert_eq!(sessions.get(&user("alice")), slice::from_ref(&third));
+        assert_eq!((sessions.lone.len(), sessions.several.len()), (2, 0));
+        assert_eq!(sessions.remove(&third.user_id, third.session_id), Some(third));
+        assert_eq!(sessions.get(&user("alice")), []);
+        assert_eq!(sessions.len(), 1);
     }
 }

@@ -40,7 +40,7 @@ pub use link::{LinkError, SessionLink};
 pub use offline::{Backlog, OfflinePush, OfflineSink};
 pub use policy::PolicyTable;
 pub use presence::PresenceStream;
-pub use record::{KickKind, NewSession, Selector, SessionRecord};
+pub use record::{ClientAddress, KickKind, NewSession, Selector, SessionRecord};
 pub use registry::{Live, Registry, Stats};
 pub use store::embedded::{EmbeddedSessionStore, EmbeddedSettings};
 pub use store::redis::{RedisSessionStore, RedisSettings};

@@ -1,6 +1,7 @@
 //! What is known of one bound session, and how sessions are named by those who want to end them.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 
 use gateway_codec::{CloseCode, DeviceId, NodeId, Platform, SessionId, Timestamp, UserId};
 
@@ -37,7 +38,41 @@ pub struct SessionRecord {
     /// When it was bound.
     pub connected_at: Timestamp,
     /// The client's address.
-    pub address: IpAddr,
+    pub address: ClientAddress,
+}
+
+/// A client's address in 16 bytes, where an `IpAddr` takes 17 and so 24: one of IPv4 is kept as IPv6 has it (RFC 4291,
+/// 2.5.5.2), and a mapped one is read as the IPv4 address that it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(Ipv6Addr);
+
+impl ClientAddress {
+    /// The address.
+    #[must_use]
+    pub fn ip(self) -> IpAddr {
+        self.0.to_canonical()
+    }
+}
+
+impl From<IpAddr> for ClientAddress {
+    fn from(address: IpAddr) -> Self {
+        Self(match address {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped(),
+            IpAddr::V6(v6) => v6,
+        })
+    }
+}
+
+impl fmt::Display for ClientAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.ip().fmt(f)
+    }
+}
+
+impl fmt::Debug for ClientAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.ip(), f)
+    }
 }
 
 /// Which sessions of a user are meant. Empty: all of them.
@@ -118,5 +153,21 @@ impl KickKind {
     pub fn from_text(text: &str) -> Option<Self> {
         let all = [Self::Kicked, Self::Replaced, Self::Revoked, Self::LoggedOut];
         all.into_iter().find(|kind| kind.text() == text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_what_it_was() {
+        for text in ["192.0.2.7", "2001:db8::7", "::1", "0.0.0.0"] {
+            let address = text.parse::<IpAddr>().unwrap();
+            let kept = ClientAddress::from(address);
+            assert_eq!((kept.ip(), kept.to_string()), (address, text.to_owned()));
+        }
+        let mapped = "::ffff:192.0.2.7".parse::<IpAddr>().unwrap();
+        assert_eq!(ClientAddress::from(mapped).to_string(), "192.0.2.7");
     }
 }

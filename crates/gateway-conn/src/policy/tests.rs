@@ -16,7 +16,7 @@ fn sessions(devices: &[(&str, &str)]) -> Vec<Arc<SessionRecord>> {
             node: node(),
             epoch: 1 + index as u64,
             connected_at: Timestamp::from_millis(NOW.as_millis() + index as u64),
-            address: new.address,
+            address: new.address.into(),
         })
     };
     devices.iter().enumerate().map(record).collect()

@@ -50,9 +50,9 @@ mod tests {
     fn an_idle_session_stays_small() {
         let counts = 2 * size_of::<usize>();
         // Record and live, each behind its counts, and a slot in three tables that are two thirds full.
-        let tables = (8 + 1) * 3 / 2 + 2 * (16 + 1) * 3 / 2;
+        let tables = 3 * (8 + 1) * 3 / 2;
         let total = size_of::<Live>() + size_of::<SessionRecord>() + 2 * counts + tables;
-        assert!(size_of::<Live>() <= 56, "live: {}", size_of::<Live>());
-        assert!(total <= 300, "in all: {total}");
+        assert!(size_of::<Live>() <= 48, "live: {}", size_of::<Live>());
+        assert!(total <= 200, "in all: {total}");
     }
 }

@@ -199,7 +199,7 @@ impl SessionStore for EmbeddedSessionStore {
             node: node.clone(),
             epoch: now.as_millis().max(highest.saturating_add(1)),
             connected_at: now,
-            address: session.address,
+            address: session.address.into(),
         });
         for old in &displaced {
             shard.drop_session(old, Some(KickKind::Replaced), &self.settings, now);

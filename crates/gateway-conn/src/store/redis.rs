@@ -197,7 +197,7 @@ impl SessionStore for RedisSessionStore {
             node: node.clone(),
             epoch,
             connected_at: now,
-            address: session.address,
+            address: session.address.into(),
         });
         self.replaced(&record, &displaced, now);
         Ok(BindAttempt::Bound { record, displaced })

@@ -21,7 +21,7 @@ fn session(name: &str, device: &str, epoch: u64) -> Arc<SessionRecord> {
         node: NodeId::parse("n1").unwrap(),
         epoch,
         connected_at: NOW,
-        address: new.address,
+        address: new.address.into(),
     })
 }
 

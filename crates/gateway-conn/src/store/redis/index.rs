@@ -189,7 +189,7 @@ pub(super) fn read_member(text: &str, node: &NodeId) -> Option<SessionRecord> {
         epoch: next()?.parse().ok()?,
         node: node.clone(),
         connected_at: Timestamp::default(),
-        address: std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+        address: std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED).into(),
     })
 }
 

@@ -59,7 +59,7 @@ pub(super) fn whole(record: &SessionRecord) -> String {
         platform: record.platform.as_str(),
         node: record.node.as_str(),
         connected_at: record.connected_at.as_millis(),
-        address: record.address,
+        address: record.address.ip(),
         epoch: Some(record.epoch),
     })
 }
@@ -81,7 +81,7 @@ pub(super) fn record(user: &UserId, json: &str) -> Result<SessionRecord, StoreEr
         node: NodeId::parse(&kept.node).map_err(|error| corrupt(error.to_string()))?,
         epoch: kept.epoch,
         connected_at: Timestamp::from_millis(kept.connected_at),
-        address: kept.address,
+        address: kept.address.into(),
     })
 }
 
