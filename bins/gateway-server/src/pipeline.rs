@@ -166,7 +166,7 @@ impl Pipeline {
     fn handle(
         self: &Arc<Self>,
         session: &Arc<Session>,
-        bound: Option<Arc<Bound>>,
+        bound: Option<Bound>,
         encoding: Encoding,
         bytes: &[u8],
         request: Request<'_>,

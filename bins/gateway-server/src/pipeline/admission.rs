@@ -21,7 +21,7 @@ impl Pipeline {
     pub(super) fn admit(
         self: &Arc<Self>,
         session: &Arc<Session>,
-        bound: Option<Arc<Bound>>,
+        bound: Option<Bound>,
         encoding: Encoding,
         bytes: &[u8],
         request: Request<'_>,
@@ -75,13 +75,7 @@ impl Pipeline {
     }
 
     /// Does the check while the session's later messages wait, then goes on with this one.
-    fn check_first(
-        self: &Arc<Self>,
-        session: &Arc<Session>,
-        step: Step,
-        bound: Option<Arc<Bound>>,
-        check: Check,
-    ) {
+    fn check_first(self: &Arc<Self>, session: &Arc<Session>, step: Step, bound: Option<Bound>, check: Check) {
         self.hold(session);
         let (pipeline, session) = (self.clone(), session.clone());
         self.tasks.spawn(async move {
@@ -133,7 +127,7 @@ impl Pipeline {
     pub(super) async fn renew(
         &self,
         session: &Arc<Session>,
-        bound: &Arc<Bound>,
+        bound: &Bound,
         token: &str,
     ) -> Result<(), Fault> {
         let identity = self.sign_in.authenticate(token).await?;
@@ -152,11 +146,11 @@ impl Pipeline {
             let later = identity.expires_at() >= bound.identity.expires_at();
             let identity = if later { identity } else { bound.identity.clone() };
             if state.bound.is_some() {
-                state.bound = Some(Arc::new(Bound {
+                state.bound = Some(Bound {
                     identity,
                     record: bound.record.clone(),
                     token_hash,
-                }));
+                });
             }
         }
         self.schedule(session);

@@ -42,7 +42,7 @@ impl Pipeline {
         token: &str,
         device_id: &str,
         encoding: Encoding,
-    ) -> Result<Arc<Bound>, Fault> {
+    ) -> Result<Bound, Fault> {
         let identity = self.sign_in.authenticate(token).await?;
         self.same_device_as_claimed(session, &identity, device_id)?;
         self.bind(session, identity, token, encoding).await
@@ -59,7 +59,7 @@ impl Pipeline {
         identity: Identity,
         token: &str,
         encoding: Encoding,
-    ) -> Result<Arc<Bound>, Fault> {
+    ) -> Result<Bound, Fault> {
         let policy = self.sign_in.check_role(identity.platform(), identity.roles())?;
         if !session.state().life.begin_bind() {
             return Err(Fault::rule(Code::Conflict, "the session is bound or has ended"));
@@ -85,11 +85,11 @@ impl Pipeline {
             }
         };
         let valid_for = identity.expires_at().saturating_since(self.clock.now());
-        let bound = Arc::new(Bound {
+        let bound = Bound {
             identity,
             record,
             token_hash: self.token_hash(token),
-        });
+        };
         let live = {
             let mut state = session.state();
             let live = state
@@ -137,7 +137,7 @@ impl Pipeline {
         identity: &Identity,
         device_id: &str,
     ) -> Result<(), Fault> {
-        let claimed = session.state().claimed.as_deref().cloned().unwrap_or_default();
+        let claimed = session.state().claimed();
         let other_device = (!device_id.is_empty() && device_id != identity.device_id().as_str())
             || claimed
                 .device_id

@@ -23,14 +23,14 @@ impl Pipeline {
     pub(super) fn perform(
         self: &Arc<Self>,
         session: &Arc<Session>,
-        bound: Option<Arc<Bound>>,
+        bound: Option<Bound>,
         request: Request<'_>,
         target: Target,
     ) {
         match (target.action, target.route) {
             (Action::Local(LocalHandler::Heartbeat), _) => {
                 let data = heartbeat(self.clock.now());
-                self.reply(session, bound.as_deref(), &request.reply_to, Body::Written(&data));
+                self.reply(session, bound.as_ref(), &request.reply_to, Body::Written(&data));
             }
             (Action::Local(LocalHandler::PushAck), _) => self.acknowledge(session, &request),
             (Action::Local(LocalHandler::VerifyToken), _) => self.verify(session, bound, request),
@@ -49,7 +49,7 @@ impl Pipeline {
     fn forward(
         self: &Arc<Self>,
         session: &Arc<Session>,
-        bound: Option<Arc<Bound>>,
+        bound: Option<Bound>,
         request: &Request<'_>,
         service: &ServiceName,
         limits: CallLimits,
@@ -57,7 +57,7 @@ impl Pipeline {
         let claimed = &request.claims;
         let command = self
             .upstream
-            .command(request, caller(session, bound.as_deref(), claimed));
+            .command(request, caller(session, bound.as_ref(), claimed));
         let in_flight = self.in_flight(session, bound, request.reply_to.clone());
         self.upstream
             .submit(&session.flow, service, command, limits, |answer| {
@@ -69,11 +69,11 @@ impl Pipeline {
     fn handle_here(
         self: &Arc<Self>,
         session: &Arc<Session>,
-        bound: Option<Arc<Bound>>,
+        bound: Option<Bound>,
         request: &Request<'_>,
         cmd_id: u32,
     ) {
-        let caller = caller(session, bound.as_deref(), &request.claims);
+        let caller = caller(session, bound.as_ref(), &request.claims);
         let answer = self.handlers.call(cmd_id, Command::new(request, caller));
         let in_flight = self.in_flight(session, bound, request.reply_to.clone());
         self.tasks.spawn(async move { in_flight.end(answer.await) });
@@ -82,7 +82,7 @@ impl Pipeline {
     fn in_flight(
         self: &Arc<Self>,
         session: &Arc<Session>,
-        bound: Option<Arc<Bound>>,
+        bound: Option<Bound>,
         reply_to: ReplyTo,
     ) -> InFlight {
         session.in_flight.fetch_add(1, Ordering::Relaxed);
@@ -107,7 +107,7 @@ impl Pipeline {
     }
 
     /// 1002: binds an unbound session; on a bound one takes a later expiry.
-    fn verify(self: &Arc<Self>, session: &Arc<Session>, bound: Option<Arc<Bound>>, request: Request<'_>) {
+    fn verify(self: &Arc<Self>, session: &Arc<Session>, bound: Option<Bound>, request: Request<'_>) {
         let (token, last_push_id) = match data::<VerifyToken>(&request) {
             Ok(data) if !data.token.is_empty() => (data.token, data.last_push_id),
             Ok(data) if !request.claims.token.is_empty() => {
@@ -156,7 +156,7 @@ impl Pipeline {
     }
 
     /// 4: a new pair for a refresh token; a bound session of that device takes the later expiry.
-    fn refresh(self: &Arc<Self>, session: &Arc<Session>, bound: Option<Arc<Bound>>, request: Request<'_>) {
+    fn refresh(self: &Arc<Self>, session: &Arc<Session>, bound: Option<Bound>, request: Request<'_>) {
         let data = match data::<RefreshToken>(&request) {
             Ok(data) => data,
             Err(fault) => return self.refuse(session, &request.reply_to, &fault),
@@ -178,7 +178,7 @@ impl Pipeline {
                         tracing::debug!(%fault, session_id = %session.id, "a refreshed token is not this session's");
                     }
                     let json = sign_in::pair_json(&pair).to_string();
-                    pipeline.reply(&session, bound.as_deref(), &reply_to, Body::Written(&json));
+                    pipeline.reply(&session, bound.as_ref(), &reply_to, Body::Written(&json));
                 }
                 Err(fault) => pipeline.refuse(&session, &reply_to, &fault),
             }
@@ -216,7 +216,7 @@ impl Pipeline {
         session: &Arc<Session>,
         login: Login,
         reply_to: &ReplyTo,
-    ) -> Result<Arc<Bound>, Fault> {
+    ) -> Result<Bound, Fault> {
         let identity = login.pair.identity.clone();
         let bound = match self
             .bind(
@@ -256,7 +256,7 @@ impl Pipeline {
 
     /// The device a login is for: what the message says, else what the handshake said.
     fn login_device(&self, session: &Session, claims: &Claims<'_>) -> Result<Device, Fault> {
-        let claimed = session.state().claimed.as_deref().cloned().unwrap_or_default();
+        let claimed = session.state().claimed();
         let or = |said: &str, before: Option<String>| {
             if said.is_empty() {
                 before.unwrap_or_default()
@@ -291,7 +291,7 @@ impl Pipeline {
 struct InFlight {
     pipeline: Arc<Pipeline>,
     session: Arc<Session>,
-    bound: Option<Arc<Bound>>,
+    bound: Option<Bound>,
     reply_to: ReplyTo,
     began: Instant,
 }
@@ -308,7 +308,7 @@ impl InFlight {
         } = self;
         pipeline.load.answered(began.elapsed());
         match answer {
-            Ok(answer) => pipeline.reply(&session, bound.as_deref(), &reply_to, answer.body()),
+            Ok(answer) => pipeline.reply(&session, bound.as_ref(), &reply_to, answer.body()),
             Err(fault) => pipeline.refuse(&session, &reply_to, &fault),
         }
         let were = session.in_flight.fetch_sub(1, Ordering::Relaxed);

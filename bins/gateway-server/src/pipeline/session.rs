@@ -35,7 +35,7 @@ pub struct Session {
     pub in_flight: AtomicU32,
     /// Unreadable messages in a row.
     pub unreadable: AtomicU32,
-    /// No further command is begun: the client is sent elsewhere. `State::farewell` says how.
+    /// No further command is begun: the client is sent elsewhere, with the farewell of [`Aside`].
     draining: AtomicBool,
     /// Its key is to be looked at.
     doubted: AtomicBool,
@@ -47,13 +47,27 @@ pub struct State {
     /// Its stage and its deadlines.
     pub life: Life,
     /// Whom it speaks for, once bound.
-    pub bound: Option<Arc<Bound>>,
+    pub bound: Option<Bound>,
     /// Commands that wait for a bind or a check under way, oldest first; `None` where nothing is under way.
     pub held: Option<Box<VecDeque<HeldMessage>>>,
+    /// What most sessions never have, or not for long.
+    aside: Option<Box<Aside>>,
+}
+
+#[derive(Default)]
+struct Aside {
     /// What the handshake said, until the session is bound and goes on from there.
-    pub claimed: Option<Box<ClaimedDevice>>,
+    claimed: ClaimedDevice,
     /// What the client is told when it is sent elsewhere.
-    pub farewell: Option<Box<str>>,
+    farewell: Option<Box<str>>,
+}
+
+impl State {
+    /// What the handshake said of the device.
+    pub fn claimed(&self) -> ClaimedDevice {
+        let aside = self.aside.as_deref();
+        aside.map(|aside| aside.claimed.clone()).unwrap_or_default()
+    }
 }
 
 /// What a handshake said of the device: believed only of one that logs in.
@@ -73,7 +87,8 @@ pub struct HeldMessage {
     pub bytes: Bytes,
 }
 
-/// Whom a bound session speaks for.
+/// Whom a bound session speaks for. Cheap to clone.
+#[derive(Clone)]
 pub struct Bound {
     /// As gateway-auth established it.
     pub identity: Identity,
@@ -106,8 +121,7 @@ impl Session {
                 life: Life::new(now),
                 bound: None,
                 held: None,
-                claimed: None,
-                farewell: None,
+                aside: None,
             }),
         }
     }
@@ -123,20 +137,26 @@ impl Session {
     }
 
     /// Whom it speaks for now.
-    pub fn bound(&self) -> Option<Arc<Bound>> {
+    pub fn bound(&self) -> Option<Bound> {
         self.state().bound.clone()
     }
 
     /// Remembers what the handshake said of the device.
     pub fn set_claimed_device(&self, claimed: ClaimedDevice) {
         if claimed.device_id.is_some() || claimed.platform.is_some() || claimed.last_push_id.is_some() {
-            self.state().claimed = Some(Box::new(claimed));
+            self.state().aside.get_or_insert_default().claimed = claimed;
         }
     }
 
     /// The last push that its device has, as the handshake said; once.
     pub fn take_last_push_id(&self) -> Option<Box<str>> {
-        self.state().claimed.take()?.last_push_id
+        let mut state = self.state();
+        let aside = state.aside.as_mut()?;
+        let claimed = std::mem::take(&mut aside.claimed);
+        if aside.farewell.is_none() {
+            state.aside = None;
+        }
+        claimed.last_push_id
     }
 
     /// Puts a message before those that wait; lost only where the connection has ended.
@@ -205,7 +225,7 @@ impl Session {
             if state.held.is_some() {
                 return;
             }
-            state.farewell.take()
+            state.aside.as_mut().and_then(|aside| aside.farewell.take())
         };
         if let Some(reason) = farewell {
             self.close_with(CloseCode::Restart, &reason);
@@ -288,7 +308,7 @@ impl SessionLink for Session {
     }
 
     fn drain(&self, reason: &str) {
-        self.state().farewell = Some(reason.into());
+        self.state().aside.get_or_insert_default().farewell = Some(reason.into());
         self.draining.store(true, Ordering::Relaxed);
         self.wake_at(Some(Instant::now()));
     }
@@ -306,5 +326,16 @@ impl SessionLink for Session {
 
     fn acknowledges(&self) -> bool {
         self.acknowledges.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_session_stays_small() {
+        // Behind its two counts it fills a size class of the allocator.
+        assert!(size_of::<Session>() <= 144, "{}", size_of::<Session>());
     }
 }
