@@ -136,7 +136,13 @@ impl Directory {
     }
 
     pub(super) fn part(&self, index: usize) -> Vec<Arc<Live>> {
-        self.users.nth(index).live.iter().flatten().cloned().collect()
+        let users = self.users.nth(index);
+        let mut part = Vec::with_capacity(users.live.len());
+        users
+            .live
+            .iter()
+            .for_each(|sessions| part.extend_from_slice(sessions));
+        part
     }
 
     pub(super) fn len(&self) -> usize {

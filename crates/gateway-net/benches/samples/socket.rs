@@ -47,7 +47,8 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    /// An open, idle connection that answers with `answer`.
+    /// An open, idle connection that answers with `answer`, of less than 126 bytes. Its first words, after which its queue
+    /// goes once, have been said.
     ///
     /// # Panics
     /// Where the loopback device gives no pair of sockets.
@@ -83,6 +84,9 @@ impl Socket {
             runtime,
         };
         socket.settle();
+        socket.outbound.send(answer.clone()).expect("an empty queue");
+        socket.turn();
+        socket.sent(2 + answer.payload.len());
         socket
     }
 
