@@ -100,6 +100,8 @@ impl Recent {
         }
         let mark = mark(&push.body.push_id);
         let mut shard = self.shards.of(&record.user_id);
+        // Before it is entered: one entry over the bound would double the list's memory.
+        let mut forgotten = shard.make_room(now, self.window, self.in_all.entries.saturating_sub(1));
         shard.last += 1;
         let entry = Entry {
             number: shard.last,
@@ -115,8 +117,8 @@ impl Recent {
             what: What::Sent(entry.number),
         });
         let room = self.of_device;
-        let forgotten = shard.change(record, true, |log| log.append(entry, room));
-        forgotten + shard.make_room(now, self.window, self.in_all)
+        forgotten += shard.change(record, true, |log| log.append(entry, room));
+        forgotten + shard.drop_bodies(self.in_all.bytes)
     }
 
     /// The session has ended: its device is remembered for the window from now on.
@@ -211,7 +213,7 @@ impl Recent {
         self.shards
             .each()
             .map(|mut shard| {
-                shard.make_room(now, self.window, self.in_all);
+                shard.make_room(now, self.window, self.in_all.entries);
                 shard.order.len()
             })
             .sum()
@@ -252,12 +254,12 @@ impl Shard {
         result
     }
 
-    /// Forgets what is over its time, then the oldest beyond the bounds; returns how many pushes before their time.
-    fn make_room(&mut self, now: Instant, window: Duration, room: Room) -> u64 {
+    /// Forgets what is over its time, then the oldest beyond so many; returns how many pushes before their time.
+    fn make_room(&mut self, now: Instant, window: Duration, entries: usize) -> u64 {
         let mut forgotten = 0;
         while let Some(first) = self.order.front() {
             let early = now.saturating_duration_since(first.at) < window;
-            if early && self.order.len() <= room.entries {
+            if early && self.order.len() <= entries {
                 break;
             }
             let Some(event) = self.order.pop_front() else {
@@ -271,7 +273,13 @@ impl Shard {
                 What::Left => self.drop_log(&event, early.then_some(now)),
             }
         }
-        while self.bytes > room.bytes
+        forgotten
+    }
+
+    /// Forgets the bodies of the oldest pushes beyond so many bytes; returns how many.
+    fn drop_bodies(&mut self, bytes: usize) -> u64 {
+        let mut forgotten = 0;
+        while self.bytes > bytes
             && let Some(event) = self.order.get(self.bare)
         {
             self.bare += 1;

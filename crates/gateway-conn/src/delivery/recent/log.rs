@@ -46,6 +46,11 @@ impl Entry {
     }
 }
 
+/// Room to grow for a list of so many.
+fn spare(entries: usize) -> usize {
+    entries / 4 + 2
+}
+
 /// See the module.
 pub(super) struct DeviceLog {
     /// The device's newest session, as far as it is known here.
@@ -90,6 +95,10 @@ impl DeviceLog {
     /// Adds an entry; returns how many pushes were forgotten for it.
     pub(super) fn append(&mut self, entry: Entry, room: Room) -> u64 {
         self.bytes += entry.size();
+        if self.entries.len() == self.entries.capacity() {
+            // A fifth of spare room instead of half: there are as many lists as devices.
+            self.entries.reserve_exact(spare(self.entries.len()));
+        }
         self.entries.push_back(entry);
         let mut forgotten = 0;
         while self.entries.len() - self.bare > room.pushes
@@ -150,8 +159,11 @@ impl DeviceLog {
             }
             self.before = Some((entry.mark, entry.at));
         }
-        if self.entries.is_empty() {
+        let needed = self.entries.len();
+        if needed == 0 {
             self.entries = VecDeque::new();
+        } else if self.entries.capacity() > 2 * (needed + spare(needed)) {
+            self.entries.shrink_to(needed + spare(needed));
         }
         forgotten
     }
