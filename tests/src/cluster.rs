@@ -15,8 +15,8 @@ use crate::ws::WsClient;
 /// What the nodes know each other by.
 const CLUSTER_SECRET: &str = "what-the-nodes-of-the-tests-know-each-other-by";
 
-/// How long a cluster may take to get somewhere.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a cluster may take for what it is waited for.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// One gateway.
 pub struct Node {

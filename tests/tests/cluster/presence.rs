@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use gateway_redis::testing::{ClusterSet, RedisServer, SentinelSet};
-use gateway_tests::cluster::until;
+use gateway_tests::cluster::{PATIENCE, until};
 use gateway_tests::stack::ADMIN_KEY;
 use gateway_tests::ws::WsClient;
 use gateway_tests::{ClusterStack, cluster::Node};
 use serde_json::{Value, json};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 const STREAM: &str = "mychat:{gateway:events}";
 
@@ -43,8 +43,13 @@ fn story(server: &RedisServer, user: &str) -> Vec<String> {
 }
 
 async fn tells(server: &RedisServer, user: &str, expected: &[&str]) {
-    let what = format!("{user}: {expected:?}, told {:?}", story(server, user));
-    until(&what, async || story(server, user) == expected).await;
+    let all = async {
+        while story(server, user) != expected {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let in_time = timeout(PATIENCE, all).await.is_ok();
+    assert!(in_time, "{user}: {expected:?}, told {:?}", story(server, user));
 }
 
 async fn come_back(node: &Node, token: &str) -> WsClient {
