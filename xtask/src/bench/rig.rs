@@ -102,6 +102,11 @@ impl Rig {
         self.gateway_with(ports, &json!({}))
     }
 
+    /// The same, which pings its clients once an hour.
+    pub(crate) fn gateway_without_pings(&self, ports: &Ports) -> Result<Gateway> {
+        self.gateway_with(ports, &json!({ "limits": { "ping_interval_seconds": 3_600 } }))
+    }
+
     fn gateway_with(&self, ports: &Ports, more: &Value) -> Result<Gateway> {
         let jwt = std::fs::read_to_string(self.key("jwt.key"))?;
         let mut config = json!({
