@@ -91,6 +91,14 @@ async fn who_comes_goes_flaps_is_kicked_or_dies_with_a_node_is_told_in_order_and
     // Two devices on a node that dies; one of them is elsewhere before anybody knows.
     let _carol = nodes[2].login("carol", "d", "web").await;
     let dave = nodes[2].login("user4", "d", "web").await;
+    // A node that is killed takes along what it has not written yet: events, and its list of sessions for those who reap.
+    tells(&redis, "carol", &["online n2"]).await;
+    tells(&redis, "user4", &["online n2"]).await;
+    until("both are listed", async || {
+        let listed = redis.cli(&["SMEMBERS", "mychat:gateway:node:n2:sessions"]);
+        ["carol ", "user4 "].iter().all(|user| listed.contains(user))
+    })
+    .await;
     assert!(bob.is_alive().await);
     bob.close().await;
     let _bob = come_back(&nodes[0], &token).await;
