@@ -128,20 +128,10 @@ impl<T: OfSession> ByUser<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{new_session, node, user};
+    use crate::testing::{new_session, record, user};
 
     fn session(name: &str, epoch: u64) -> Arc<SessionRecord> {
-        let new = new_session(name, "d", "web");
-        Arc::new(SessionRecord {
-            session_id: new.session_id,
-            user_id: new.user_id,
-            device_id: new.device_id,
-            platform: new.platform,
-            node: node(),
-            epoch,
-            connected_at: gateway_codec::Timestamp::default(),
-            address: new.address.into(),
-        })
+        record(new_session(name, "d", "web"), epoch)
     }
 
     #[test]

@@ -43,6 +43,20 @@ pub(crate) fn new_session(name: &str, device: &str, platform: &str) -> NewSessio
     }
 }
 
+/// A session's record, bound on [`node`] with this epoch.
+pub(crate) fn record(new: NewSession, epoch: u64) -> Arc<SessionRecord> {
+    Arc::new(SessionRecord {
+        session_id: new.session_id,
+        user_id: new.user_id,
+        device_id: new.device_id,
+        platform: new.platform,
+        node: node(),
+        epoch,
+        connected_at: NOW,
+        address: new.address.into(),
+    })
+}
+
 pub(crate) fn node() -> NodeId {
     NodeId::parse("n1").unwrap()
 }

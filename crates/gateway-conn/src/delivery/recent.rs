@@ -121,17 +121,21 @@ impl Recent {
         forgotten + shard.drop_bodies(self.in_all.bytes)
     }
 
-    /// The session has ended: its device is remembered for the window from now on.
-    pub(super) fn left(&self, record: &Arc<SessionRecord>, now: Instant) {
+    /// The session has ended: its device is remembered for the window from now on. Returns how many pushes were forgotten
+    /// for it.
+    pub(super) fn left(&self, record: &Arc<SessionRecord>, now: Instant) -> u64 {
         let mut shard = self.shards.of(&record.user_id);
         let concerns = shard.change(record, false, |log| log.leave(record, now));
-        if concerns {
-            shard.order.push_back(Event {
-                at: now,
-                record: record.clone(),
-                what: What::Left,
-            });
+        if !concerns {
+            return 0;
         }
+        let forgotten = shard.make_room(now, self.window, self.in_all.entries.saturating_sub(1));
+        shard.order.push_back(Event {
+            at: now,
+            record: record.clone(),
+            what: What::Left,
+        });
+        forgotten
     }
 
     /// The device is back on this session and has everything up to this push: what follows is entered anew.

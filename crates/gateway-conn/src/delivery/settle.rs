@@ -51,7 +51,10 @@ impl Core {
         match self.busy_session(session).or_else(|| self.registry.live(session)) {
             Some(live) => self.end(&live, &mut lock(&live.lane), last_written),
             // Displaced, and nothing was under way.
-            None => self.recent.left(record, Instant::now()),
+            None => self
+                .metrics
+                .forgotten
+                .increment(self.recent.left(record, Instant::now())),
         }
     }
 
@@ -74,7 +77,9 @@ impl Core {
             self.remember(live, &held.cargo, &held.push, now);
             self.give_up(held.cargo);
         }
-        self.recent.left(&live.record, now);
+        self.metrics
+            .forgotten
+            .increment(self.recent.left(&live.record, now));
         self.report_delivered(live, delivered);
         self.tidy(live, lane);
     }

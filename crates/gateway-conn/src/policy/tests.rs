@@ -1,23 +1,11 @@
 use std::num::NonZeroU32;
 
-use gateway_codec::Timestamp;
-
 use super::*;
-use crate::testing::{NOW, new_session, node};
+use crate::testing::{new_session, record};
 
 fn sessions(devices: &[(&str, &str)]) -> Vec<Arc<SessionRecord>> {
     let record = |(index, (device, platform)): (usize, &(&str, &str))| {
-        let new = new_session("alice", device, platform);
-        Arc::new(SessionRecord {
-            session_id: new.session_id,
-            user_id: new.user_id,
-            device_id: new.device_id,
-            platform: new.platform,
-            node: node(),
-            epoch: 1 + index as u64,
-            connected_at: Timestamp::from_millis(NOW.as_millis() + index as u64),
-            address: new.address.into(),
-        })
+        record(new_session("alice", device, platform), 1 + index as u64)
     };
     devices.iter().enumerate().map(record).collect()
 }

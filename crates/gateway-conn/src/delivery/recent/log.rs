@@ -223,3 +223,35 @@ impl DeviceLog {
         self.entries.iter().any(|entry| entry.taken && entry.mark == mark)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{new_session, record};
+
+    #[test]
+    fn a_list_has_little_spare_room_and_gives_back_what_it_had() {
+        let room = Room {
+            pushes: usize::MAX,
+            bytes: usize::MAX,
+            entries: usize::MAX,
+        };
+        let mut log = DeviceLog::new(record(new_session("alice", "d", "web"), 1));
+        for number in 1..=1_000 {
+            let entry = Entry {
+                number,
+                mark: number,
+                at: Instant::now(),
+                push: None,
+                to_all: true,
+                taken: false,
+            };
+            log.append(entry, room);
+            log.bare += 1;
+            let (held, capacity) = (log.entries.len(), log.entries.capacity());
+            assert!(capacity <= held + spare(held), "{capacity} for {held}");
+        }
+        log.drop_entry(900, false);
+        assert!(log.entries.capacity() <= 2 * (100 + spare(100)));
+    }
+}

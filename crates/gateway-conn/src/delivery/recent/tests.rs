@@ -1,8 +1,9 @@
-use gateway_codec::{NodeId, SessionId};
+use gateway_codec::SessionId;
 
 use super::*;
+use crate::NewSession;
 use crate::delivery::recall::size;
-use crate::testing::{NOW, body, new_session};
+use crate::testing::{NOW, body, new_session, record};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -12,17 +13,11 @@ fn settings() -> Settings {
 
 /// The session of this epoch.
 fn session(name: &str, device: &str, epoch: u64) -> Arc<SessionRecord> {
-    let new = new_session(name, device, "android");
-    Arc::new(SessionRecord {
+    let new = NewSession {
         session_id: SessionId::from_random(u128::from(epoch).to_be_bytes()),
-        user_id: new.user_id,
-        device_id: new.device_id,
-        platform: new.platform,
-        node: NodeId::parse("n1").unwrap(),
-        epoch,
-        connected_at: NOW,
-        address: new.address.into(),
-    })
+        ..new_session(name, device, "android")
+    };
+    record(new, epoch)
 }
 
 fn send(recent: &Recent, record: &Arc<SessionRecord>, id: &str, now: Instant) -> u64 {
@@ -138,6 +133,9 @@ fn all_logs_together_are_bounded_and_the_oldest_go_first() {
     );
     assert!(recall(&recent, &alice, "p4", now).known.is_none());
     assert_eq!(recent.sweep(now), 4);
+    // An end takes a place too, and what goes for it is counted.
+    assert_eq!(recent.left(&alice, now), 1);
+    assert_eq!(recent.shards.of(&alice.user_id).order.len(), 4);
 }
 
 #[test]
