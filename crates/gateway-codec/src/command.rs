@@ -3,7 +3,7 @@
 //! A `CommandRequest` has eight strings, each an allocation that would be copied into the bytes and dropped.
 
 use std::io::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use bytes::Bytes;
 use prost::encoding::{WireType, encode_key, encode_varint};
@@ -12,8 +12,9 @@ use crate::id::{RequestId, SessionId};
 use crate::proto::backend::ContentType;
 use crate::request::Payload;
 
-/// Room for everything but the body in most commands.
-const HEAD_BYTES: usize = 256;
+/// Room for all fields but those whose lengths are looked at: two ids, two numbers, an address, and what goes before
+/// each. An IPv6 address may make it grow.
+const HEAD_BYTES: usize = 144;
 /// The longest text of an address: IPv6 with an IPv4 tail.
 const LONGEST_ADDRESS: usize = 45;
 
@@ -62,12 +63,7 @@ impl Command<'_> {
         }
         put(&mut out, 6, self.device_id.as_bytes());
         put(&mut out, 7, self.platform.as_bytes());
-        let mut address = [0; LONGEST_ADDRESS];
-        let mut rest = &mut address[..];
-        // It fits.
-        let _ = write!(rest, "{}", self.address);
-        let left = rest.len();
-        put(&mut out, 8, &address[..LONGEST_ADDRESS - left]);
+        put_address(&mut out, 8, self.address);
         put_number(&mut out, 9, content_type as u32);
         put(&mut out, 10, type_name.as_bytes());
         put(&mut out, 11, body);
@@ -83,6 +79,30 @@ fn put(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
         encode_varint(bytes.len() as u64, out);
         out.extend_from_slice(bytes);
     }
+}
+
+/// An address as text. Without the formatter where it is IPv4: that took a twentieth of the instructions of an rpc.
+fn put_address(out: &mut Vec<u8>, field: u32, address: IpAddr) {
+    let mut text = [0; LONGEST_ADDRESS];
+    let mut rest = &mut text[..];
+    // It fits.
+    let _ = match address {
+        IpAddr::V4(address) => write_dotted(&mut rest, address),
+        IpAddr::V6(address) => write!(rest, "{address}"),
+    };
+    let left = rest.len();
+    put(out, field, &text[..LONGEST_ADDRESS - left]);
+}
+
+fn write_dotted(out: &mut &mut [u8], address: Ipv4Addr) -> std::io::Result<()> {
+    let mut digits = itoa::Buffer::new();
+    for (index, part) in address.octets().into_iter().enumerate() {
+        if index > 0 {
+            out.write_all(b".")?;
+        }
+        out.write_all(digits.format(part).as_bytes())?;
+    }
+    Ok(())
 }
 
 fn put_number(out: &mut Vec<u8>, field: u32, number: u32) {
@@ -120,7 +140,7 @@ mod tests {
     #[test]
     fn it_is_the_message_that_prost_would_write() {
         let json = Payload::Json(Cow::Borrowed(r#"{"to_user":"bob"}"#));
-        let message = command(&json, Ipv4Addr::new(127, 0, 0, 1).into());
+        let message = command(&json, Ipv4Addr::new(203, 0, 113, 10).into());
         let expected = CommandRequest {
             request_id: message.request_id.to_string(),
             cmd_id: 2001,
@@ -129,7 +149,7 @@ mod tests {
             session_id: "09".repeat(16),
             device_id: "pixel-1".to_owned(),
             platform: "android".to_owned(),
-            client_address: "127.0.0.1".to_owned(),
+            client_address: "203.0.113.10".to_owned(),
             content_type: ContentType::Json.into(),
             type_name: String::new(),
             body: r#"{"to_user":"bob"}"#.into(),

@@ -73,7 +73,7 @@ fn data(raw: Option<&RawValue>) -> Result<(Cow<'_, str>, bool), DecodeError> {
     };
     if raw.starts_with('"') {
         // The only fault left to a skipped string is an escape that is no character.
-        let Text(text) = serde_json::from_str(raw).map_err(|_| DecodeError::WrongType {
+        let text = text::of_valid(raw).ok_or(DecodeError::WrongType {
             field: "data",
             expected: "text in Unicode",
         })?;
