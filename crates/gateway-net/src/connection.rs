@@ -17,9 +17,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio_rustls::server::TlsStream;
 
 pub(crate) use self::batch::Batch;
 use self::batch::Unsent;
@@ -28,7 +28,6 @@ use self::write::Flush;
 use crate::handler::{End, EndReason, SessionHandler};
 use crate::outbound::{Outbound, Shared};
 use crate::protocol::{Decoder, NO_STATUS};
-use crate::socket;
 use crate::websocket::{Permit, WorkerState};
 use crate::wheel::Tick;
 
@@ -80,22 +79,9 @@ enum Turn {
 
 /// What a connection reads from and writes to: a TCP stream, or one with TLS around it. Each kind has connections of
 /// its own type, so that the one pays nothing for the other.
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// The socket under it.
-    fn socket(&self) -> &TcpStream;
-}
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
-impl Stream for TcpStream {
-    fn socket(&self) -> &TcpStream {
-        self
-    }
-}
-
-impl Stream for Box<TlsStream<TcpStream>> {
-    fn socket(&self) -> &TcpStream {
-        self.get_ref().0
-    }
-}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for S {}
 
 /// One connection; a future that ends with it.
 pub(crate) struct Connection<H: SessionHandler, S: Stream = TcpStream> {
@@ -123,8 +109,6 @@ pub(crate) struct Connection<H: SessionHandler, S: Stream = TcpStream> {
     /// Our Close frame is in a batch or behind it.
     close_taken: bool,
     ended: bool,
-    /// The 101 is held back in the socket.
-    corked: bool,
     handler: H,
     _permit: Permit,
 }
@@ -132,6 +116,8 @@ pub(crate) struct Connection<H: SessionHandler, S: Stream = TcpStream> {
 /// What a turn could not finish. Apart, so that a connection that has nothing of it holds one word.
 #[derive(Default)]
 struct Left {
+    /// The answer to the handshake, until the first write takes it along.
+    answer: BytesMut,
     /// Bytes read but not decoded, since the handler had a backlog.
     unread: Option<Box<[u8]>>,
     unsent: Option<Unsent>,
@@ -139,27 +125,40 @@ struct Left {
     pongs: Vec<u8>,
 }
 
+impl Left {
+    fn is_empty(&self) -> bool {
+        self.answer.is_empty() && self.unread.is_none() && self.unsent.is_none() && self.pongs.is_empty()
+    }
+}
+
 // Nothing in it is pinned.
 impl<H: SessionHandler, S: Stream> Unpin for Connection<H, S> {}
 
 impl<H: SessionHandler, S: Stream> Connection<H, S> {
-    /// A connection over `stream`, of which `read_ahead` was read already.
-    pub(crate) fn new(stream: S, read_ahead: &[u8], handler: H, shared: Arc<Shared>, permit: Permit) -> Self {
+    /// A connection over `stream`, on which `answer` is to be written before anything else, and of which `read_ahead` was
+    /// read already.
+    pub(crate) fn new(
+        stream: S,
+        answer: BytesMut,
+        read_ahead: &[u8],
+        handler: H,
+        shared: Arc<Shared>,
+        permit: Permit,
+    ) -> Self {
         let worker = shared.worker();
         let now = worker.now();
         let decoder = Decoder::new(worker.limits().message_bytes);
         let ping_at = worker.next_ping(now);
-        let left = (!read_ahead.is_empty()).then(|| {
-            Box::new(Left {
-                unread: Some(read_ahead.into()),
-                ..Left::default()
-            })
-        });
+        let left = Left {
+            answer,
+            unread: (!read_ahead.is_empty()).then(|| read_ahead.into()),
+            ..Left::default()
+        };
         Self {
             stream,
             shared,
             decoder,
-            left,
+            left: (!left.is_empty()).then(|| Box::new(left)),
             written: 0,
             reason: EndReason::Local(GOING_AWAY),
             code: GOING_AWAY,
@@ -174,7 +173,6 @@ impl<H: SessionHandler, S: Stream> Connection<H, S> {
             eof: false,
             close_taken: false,
             ended: false,
-            corked: true,
             handler,
             _permit: permit,
         }
@@ -192,8 +190,7 @@ impl<H: SessionHandler, S: Stream> Connection<H, S> {
 
     /// Frees what holds nothing.
     fn tidy(&mut self) {
-        let empty = |left: &Left| left.unread.is_none() && left.unsent.is_none() && left.pongs.is_empty();
-        if self.left.as_deref().is_some_and(empty) {
+        if self.left.as_deref().is_some_and(Left::is_empty) {
             self.left = None;
         }
     }
@@ -207,10 +204,9 @@ impl<H: SessionHandler, S: Stream> Connection<H, S> {
         let signals = shared.begin_turn();
         if self.phase == Phase::New {
             self.phase = Phase::Open;
+            // A session that says something here is welcomed in the 101's segment. That is one wake-up of the client less,
+            // and an eighth of the CPU of a handshake.
             self.handler.opened(Outbound::new(Arc::clone(&shared)));
-            // What that has set to work comes first: a session that is bound without waiting is welcomed in the 101's
-            // segment. That is one wake-up of the client less, and an eighth of the CPU of a handshake.
-            return Turn::Again;
         }
         if signals.resume && self.paused && !self.handler.backlog() {
             self.paused = false;
@@ -228,9 +224,6 @@ impl<H: SessionHandler, S: Stream> Connection<H, S> {
         let held = self.paused;
         self.notice_close();
         let flush = self.flush(cx, batch);
-        if std::mem::take(&mut self.corked) {
-            socket::cork(self.stream.socket(), false);
-        }
         self.tidy();
         if self.phase == Phase::Done {
             return Turn::Done;
@@ -371,9 +364,10 @@ impl<H: SessionHandler, S: Stream> Future for Connection<H, S> {
                 (this.reason, this.code) = (EndReason::Panicked, FAULT);
                 if !this.is_blocked() && !this.close_taken {
                     // Best effort: it has two bytes to say, and nobody waits for them.
-                    let frame = [0x88, 2, (FAULT >> 8) as u8, FAULT as u8];
+                    let mut words = std::mem::take(&mut this.left().answer);
+                    words.extend_from_slice(&[0x88, 2, (FAULT >> 8) as u8, FAULT as u8]);
                     let mut nobody = Context::from_waker(Waker::noop());
-                    let _ = Pin::new(&mut this.stream).poll_write(&mut nobody, &frame);
+                    let _ = Pin::new(&mut this.stream).poll_write(&mut nobody, &words);
                 }
                 Poll::Ready(())
             }

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::net::TcpStream;
 
 /// Tries for a system-chosen port: another process may take it between the probe and the listeners.
 const PORT_TRIES: usize = 16;
@@ -73,18 +72,10 @@ pub(crate) fn tune(listener: &std::net::TcpListener, nodelay: bool, keepalive: O
     }
 }
 
-/// Holds back what is written from now on, up to a full segment (`TCP_CORK`); taken away, it goes out.
-pub(crate) fn cork(stream: &TcpStream, corked: bool) {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = SockRef::from(stream).set_tcp_cork(corked) {
-        tracing::debug!(%error, "TCP_CORK was not set");
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = (stream, corked);
-}
-
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpStream;
+
     use super::*;
 
     #[tokio::test]

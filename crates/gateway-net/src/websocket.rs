@@ -1,5 +1,6 @@
 //! The WebSocket server: worker threads, each with a runtime and a listener of its own.
 
+mod answer;
 mod handshake;
 mod lone;
 mod worker;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::FutureExt as _;
 use gateway_auth::Identity;
 use gateway_codec::{CloseCode, Code, Encoding, Notice};
 use gateway_conn::{NewSession, SessionLink as _, SessionRecord, StoreError};
@@ -15,11 +16,13 @@ use super::session::{Bound, Session};
 use crate::fault::Fault;
 
 impl Pipeline {
-    /// A token came with the handshake: the welcome waits for it, and so do the first commands.
+    /// A token came with the handshake: the welcome waits for it, and so do the first commands. Where nothing has to be
+    /// waited for, that is with the embedded store, the session is bound and welcomed when this returns: the welcome leaves
+    /// with the answer to the handshake.
     pub(super) fn bind_at_handshake(self: &Arc<Self>, session: &Arc<Session>, token: String) {
         self.hold(session);
         let (pipeline, session) = (self.clone(), session.clone());
-        self.tasks.spawn(async move {
+        let mut binding = Box::pin(async move {
             let encoding = session.encoding();
             match pipeline.bind_by_token(&session, &token, "", encoding).await {
                 Ok(bound) => {
@@ -30,6 +33,9 @@ impl Pipeline {
                 Err(fault) => pipeline.turn_away(&session, &fault),
             }
         });
+        if binding.as_mut().now_or_never().is_none() {
+            self.tasks.spawn(binding);
+        }
     }
 
     /// Binds by an access token.

@@ -118,11 +118,12 @@ impl SessionHandler for Connection {
             last_push_id: hello.last_push_id,
         });
         pipeline.schedule(&session);
+        // From here on its end is told, whatever the bind comes to.
+        self.stage = Stage::Open(session.clone(), pipeline.metrics.connection());
         match hello.token {
             Some(token) => pipeline.bind_at_handshake(&session, token),
             None => pipeline.welcome(&session, false),
         }
-        self.stage = Stage::Open(session, self.pipeline.metrics.connection());
     }
 
     fn message(&mut self, message: Message<'_>) {

@@ -79,13 +79,16 @@ impl<H: SessionHandler, S: Stream> Connection<H, S> {
         Flush::More
     }
 
-    /// Pongs and the ping that is due.
+    /// The answer to the handshake, pongs, and the ping that is due.
     fn own_frames(&mut self, batch: &mut Batch) {
-        if let Some(left) = &mut self.left
-            && !left.pongs.is_empty()
-        {
-            let pongs = std::mem::take(&mut left.pongs);
-            batch.own(|out| out.extend_from_slice(&pongs));
+        if let Some(left) = &mut self.left {
+            let (answer, pongs) = (std::mem::take(&mut left.answer), std::mem::take(&mut left.pongs));
+            if !answer.is_empty() || !pongs.is_empty() {
+                batch.own(|out| {
+                    out.extend_from_slice(&answer);
+                    out.extend_from_slice(&pongs);
+                });
+            }
         }
         if std::mem::take(&mut self.ping) {
             self.shared.worker().metrics().pings.increment(1);

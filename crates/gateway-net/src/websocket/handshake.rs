@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
+use super::answer::AnswerKept;
 use super::worker::{Permit, WorkerState};
 use crate::connection::{Connection, Stream};
 use crate::handler::{Accepted, Acceptor, Handshake, Refusal};
@@ -26,7 +27,6 @@ use crate::metrics::Refused;
 use crate::outbound::Shared;
 use crate::refuse::{json_body, whole_seconds};
 use crate::settings::WsSettings;
-use crate::socket;
 use crate::tls::ServerTls;
 
 /// The least that hyper takes for its buffer.
@@ -94,8 +94,6 @@ impl<A: Acceptor> Handshaker<A> {
     }
 
     async fn upgrade<S: Stream>(&self, stream: S, peer: SocketAddr, permit: Permit, deadline: Instant) {
-        // The 101 waits for the session's first words, see `Connection`; a refusal goes out with the end of the stream.
-        socket::cork(stream.socket(), true);
         let admitted = Mutex::new(None);
         let upgraded = tokio::time::timeout_at(deadline, async {
             let service = service_fn(|request: Request<Incoming>| {
@@ -107,7 +105,7 @@ impl<A: Acceptor> Handshaker<A> {
                 .header_read_timeout(self.settings.handshake_timeout)
                 .max_buf_size(self.settings.handshake_header_bytes.max(LEAST_HEADER_BYTES))
                 .keep_alive(false)
-                .serve_connection(TokioIo::new(stream), service)
+                .serve_connection(TokioIo::new(AnswerKept::new(stream)), service)
                 .with_upgrades()
                 .await;
             let Some(Admitted { upgrade, handler }) = take(&admitted) else {
@@ -127,14 +125,20 @@ impl<A: Acceptor> Handshaker<A> {
             }
             Err(_) => return metrics.refused(Refused::Timeout),
         };
-        let Ok(parts) = upgraded.downcast::<TokioIo<S>>() else {
+        let Ok(parts) = upgraded.downcast::<TokioIo<AnswerKept<S>>>() else {
             return metrics.refused(Refused::Broken);
         };
         metrics.handshakes.increment(1);
         let shared = Arc::new(Shared::new(peer, Arc::clone(&self.state)));
-        let stream = parts.io.into_inner();
-        self.tasks
-            .spawn(Connection::new(stream, &parts.read_buf, handler, shared, permit));
+        let (stream, answer) = parts.io.into_inner().into_parts();
+        self.tasks.spawn(Connection::new(
+            stream,
+            answer,
+            &parts.read_buf,
+            handler,
+            shared,
+            permit,
+        ));
     }
 
     fn answer(

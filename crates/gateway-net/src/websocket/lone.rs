@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use bytes::BytesMut;
 use tokio::net::TcpStream;
 
 use super::worker::{Admission, WorkerState};
@@ -39,7 +40,7 @@ pub fn lone_connection<H: SessionHandler>(
     let permit = admission.admit().ok_or(io::ErrorKind::QuotaExceeded)?;
     let worker = Arc::new(WorkerState::new(settings, metrics));
     let shared = Arc::new(Shared::new(stream.peer_addr()?, Arc::clone(&worker)));
-    let connection = Connection::new(stream, &[], handler, shared, permit);
+    let connection = Connection::new(stream, BytesMut::new(), &[], handler, shared, permit);
     Ok(Lone { worker, connection })
 }
 
