@@ -29,7 +29,7 @@ section! {
         "resume_bytes_per_device" => resume_bytes_per_device: usize = 524_288, 1_024..=1_073_741_824;
         /// Pushes remembered for all devices, one to several devices counted for each; past it the oldest are forgotten
         /// without a trace, and a device that would have to be told how many is told that it is not known.
-        "resume_pushes" => resume_pushes: usize = 131_072, 64..=67_108_864;
+        "resume_pushes" => resume_pushes: usize = 65_536, 64..=67_108_864;
         /// Bytes of them, counted in the same way; past it the oldest become part of a gap.
         "resume_bytes" => resume_bytes: usize = 33_554_432, 65_536..=68_719_476_736;
     }
