@@ -178,3 +178,28 @@ async fn several_workers_share_one_port() {
         assert_eq!(client.get().await, Got::text("x"));
     }
 }
+
+#[tokio::test]
+async fn what_is_said_at_the_opening_follows_the_answer() {
+    let server = Server::start(&settings());
+    let mut client = Client {
+        stream: TcpStream::connect(server.address).await.unwrap(),
+    };
+    client.send(request("/ws?greet", "").as_bytes()).await;
+    assert!(client.head().await.starts_with("HTTP/1.1 101 "));
+    assert_eq!(client.get().await, Got::text("welcome"));
+}
+
+#[tokio::test]
+async fn pings_that_come_with_the_request_do_not_push_the_answer_aside() {
+    let server = Server::start(&settings());
+    let mut bytes = request("/ws", "").into_bytes();
+    for _ in 0..100 {
+        bytes.extend(frame(0x89, &[7; 100]));
+    }
+    let mut client = Client {
+        stream: TcpStream::connect(server.address).await.unwrap(),
+    };
+    client.send(&bytes).await;
+    assert!(client.head().await.starts_with("HTTP/1.1 101 "));
+}

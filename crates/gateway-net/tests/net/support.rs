@@ -32,10 +32,15 @@ pub(crate) struct Probe {
     outbound: Option<Outbound>,
     told: mpsc::UnboundedSender<Told>,
     held: bool,
+    /// It has something to say as soon as it is opened.
+    greets: bool,
 }
 
 impl SessionHandler for Probe {
     fn opened(&mut self, outbound: Outbound) {
+        if self.greets {
+            echo(&outbound, Frame::text("welcome".to_owned()));
+        }
         self.outbound = Some(outbound.clone());
         self.told.send(Told::Opened(outbound)).ok();
     }
@@ -107,6 +112,7 @@ impl Acceptor for Door {
                 outbound: None,
                 told: self.told.clone(),
                 held: false,
+                greets: handshake.query == "greet",
             },
             subprotocol,
         })
