@@ -15,6 +15,10 @@ use crate::sharded::Sharded;
 
 type Key = (UserId, Arc<str>);
 
+fn key_of(flight: &Flight) -> Key {
+    (flight.user.clone(), flight.push_id.clone())
+}
+
 #[derive(Default)]
 struct Window {
     flights: HashMap<Key, Arc<Flight>>,
@@ -44,7 +48,7 @@ impl Dedup {
         if flight.push_id.is_empty() {
             return None;
         }
-        let key = (flight.user.clone(), flight.push_id.clone());
+        let key = key_of(flight);
         let mut window = self.windows.of(&key);
         window.forget(now, self.life, usize::MAX);
         if let Some(first) = window.flights.get(&key)
@@ -52,15 +56,14 @@ impl Dedup {
         {
             return Some(first.clone());
         }
-        window.add(flight.clone(), now, self.life, self.most);
+        window.forget(now, self.life, self.most - 1);
+        window.add(key, flight.clone(), now, self.most);
         None
     }
 }
 
 impl Window {
-    fn add(&mut self, flight: Arc<Flight>, now: Instant, life: Duration, most: usize) {
-        self.forget(now, life, most - 1);
-        let key = (flight.user.clone(), flight.push_id.clone());
+    fn add(&mut self, key: Key, flight: Arc<Flight>, now: Instant, most: usize) {
         self.flights.insert(key, flight.clone());
         self.order.push_back((now, flight));
         // What is taken out leaves its mark in a hash table; one that is full of marks doubles, though it holds no more than
@@ -80,7 +83,7 @@ impl Window {
             let Some((_, flight)) = self.order.pop_front() else {
                 return;
             };
-            let key = (flight.user.clone(), flight.push_id.clone());
+            let key = key_of(&flight);
             if self
                 .flights
                 .get(&key)
@@ -104,7 +107,8 @@ mod tests {
         for number in 0..200 * most {
             let user = UserId::parse(&format!("user{}", number % 79)).unwrap();
             let flight = Arc::new(Flight::to_the_box(format!("push-{number}").into(), user));
-            window.add(flight, now, life, most);
+            window.forget(now, life, most - 1);
+            window.add(key_of(&flight), flight, now, most);
         }
         assert_eq!(window.flights.len(), most);
         assert!(

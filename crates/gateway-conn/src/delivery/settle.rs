@@ -51,11 +51,14 @@ impl Core {
         match self.busy_session(session).or_else(|| self.registry.live(session)) {
             Some(live) => self.end(&live, &mut lock(&live.lane), last_written),
             // Displaced, and nothing was under way.
-            None => self
-                .metrics
-                .forgotten
-                .increment(self.recent.left(record, Instant::now())),
+            None => self.left(record, Instant::now()),
         }
+    }
+
+    /// The device is remembered from now on as one that left; what is forgotten for it is counted.
+    fn left(&self, record: &Arc<SessionRecord>, now: Instant) {
+        let forgotten = self.recent.left(record, now);
+        self.metrics.forgotten.increment(forgotten);
     }
 
     /// Gives up what a session that has ended did not take, in order.
@@ -77,9 +80,7 @@ impl Core {
             self.remember(live, &held.cargo, &held.push, now);
             self.give_up(held.cargo);
         }
-        self.metrics
-            .forgotten
-            .increment(self.recent.left(&live.record, now));
+        self.left(&live.record, now);
         self.report_delivered(live, delivered);
         self.tidy(live, lane);
     }

@@ -191,6 +191,17 @@ async fn what_is_said_at_the_opening_follows_the_answer() {
 }
 
 #[tokio::test]
+async fn a_panic_at_the_opening_is_told_behind_the_answer() {
+    let server = Server::start(&settings());
+    let mut client = Client {
+        stream: TcpStream::connect(server.address).await.unwrap(),
+    };
+    client.send(request("/ws?panic", "").as_bytes()).await;
+    assert!(client.head().await.starts_with("HTTP/1.1 101 "));
+    assert_eq!(client.close_code().await, 1011);
+}
+
+#[tokio::test]
 async fn pings_that_come_with_the_request_do_not_push_the_answer_aside() {
     let server = Server::start(&settings());
     let mut bytes = request("/ws", "").into_bytes();

@@ -32,14 +32,16 @@ pub(crate) struct Probe {
     outbound: Option<Outbound>,
     told: mpsc::UnboundedSender<Told>,
     held: bool,
-    /// It has something to say as soon as it is opened.
-    greets: bool,
+    /// What it does as soon as it is opened: greet, or panic.
+    at_opening: String,
 }
 
 impl SessionHandler for Probe {
     fn opened(&mut self, outbound: Outbound) {
-        if self.greets {
-            echo(&outbound, Frame::text("welcome".to_owned()));
+        match self.at_opening.as_str() {
+            "greet" => echo(&outbound, Frame::text("welcome".to_owned())),
+            "panic" => panic!("as asked for"),
+            _ => {}
         }
         self.outbound = Some(outbound.clone());
         self.told.send(Told::Opened(outbound)).ok();
@@ -112,7 +114,7 @@ impl Acceptor for Door {
                 outbound: None,
                 told: self.told.clone(),
                 held: false,
-                greets: handshake.query == "greet",
+                at_opening: handshake.query.clone(),
             },
             subprotocol,
         })
