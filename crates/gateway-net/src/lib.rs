@@ -15,6 +15,7 @@ mod accept;
 mod connection;
 mod file_limit;
 mod handler;
+mod host;
 mod http;
 mod metrics;
 mod outbound;

@@ -7,10 +7,10 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
@@ -19,10 +19,11 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
-use super::answer::AnswerKept;
+use super::answer::{Withheld, switching_protocols};
 use super::worker::{Permit, WorkerState};
 use crate::connection::{Connection, Stream};
 use crate::handler::{Accepted, Acceptor, Handshake, Refusal};
+use crate::host;
 use crate::metrics::Refused;
 use crate::outbound::Shared;
 use crate::refuse::{json_body, whole_seconds};
@@ -40,10 +41,11 @@ pub(super) struct Handshaker<A> {
     tasks: TaskTracker,
 }
 
-/// An admitted client whose 101 is on its way.
+/// An admitted client, and the 101 that it gets.
 struct Admitted<H> {
     upgrade: OnUpgrade,
     handler: H,
+    response: BytesMut,
 }
 
 /// A client that is not let in.
@@ -104,18 +106,24 @@ impl<A: Acceptor> Handshaker<A> {
                 .timer(TokioTimer::new())
                 .header_read_timeout(self.settings.handshake_timeout)
                 .max_buf_size(self.settings.handshake_header_bytes.max(LEAST_HEADER_BYTES))
+                // One request a connection: a refused client opens another.
                 .keep_alive(false)
-                .serve_connection(TokioIo::new(AnswerKept::new(stream)), service)
+                .serve_connection(TokioIo::new(Withheld::new(stream)), service)
                 .with_upgrades()
                 .await;
-            let Some(Admitted { upgrade, handler }) = take(&admitted) else {
+            let Some(Admitted {
+                upgrade,
+                handler,
+                response,
+            }) = take(&admitted)
+            else {
                 return served.map(|()| None);
             };
-            upgrade.await.map(|upgraded| Some((upgraded, handler)))
+            upgrade.await.map(|upgraded| Some((upgraded, handler, response)))
         })
         .await;
         let metrics = self.state.metrics();
-        let (upgraded, handler) = match upgraded {
+        let (upgraded, handler, response) = match upgraded {
             Ok(Ok(Some(upgraded))) => upgraded,
             // Refused, and counted where that was decided.
             Ok(Ok(None)) => return,
@@ -125,15 +133,14 @@ impl<A: Acceptor> Handshaker<A> {
             }
             Err(_) => return metrics.refused(Refused::Timeout),
         };
-        let Ok(parts) = upgraded.downcast::<TokioIo<AnswerKept<S>>>() else {
+        let Ok(parts) = upgraded.downcast::<TokioIo<Withheld<S>>>() else {
             return metrics.refused(Refused::Broken);
         };
         metrics.handshakes.increment(1);
         let shared = Arc::new(Shared::new(peer, Arc::clone(&self.state)));
-        let (stream, answer) = parts.io.into_inner().into_parts();
         self.tasks.spawn(Connection::new(
-            stream,
-            answer,
+            parts.io.into_inner().into_stream(),
+            response,
             &parts.read_buf,
             handler,
             shared,
@@ -162,10 +169,9 @@ impl<A: Acceptor> Handshaker<A> {
     fn decide(&self, mut request: Request<Incoming>, peer: SocketAddr) -> Decision<A::Handler> {
         check(&request, &self.settings.paths)?;
         let upgrade = hyper::upgrade::on(&mut request);
-        // Makes the 101 with its Sec-WebSocket-Accept; the stream comes by the upgrade taken above.
-        let response = match fastwebsockets::upgrade::upgrade(&mut request) {
-            Ok((response, _)) => response,
-            Err(_) => return denied(Refused::Upgrade, plain(StatusCode::BAD_REQUEST, "Bad Request")),
+        // Computes Sec-WebSocket-Accept; the stream comes by the upgrade taken above.
+        let Ok((answer, _)) = fastwebsockets::upgrade::upgrade(&mut request) else {
+            return denied(Refused::Upgrade, bad_request("this is not a WebSocket handshake"));
         };
         let (parts, _) = request.into_parts();
         let handshake = Handshake {
@@ -178,16 +184,24 @@ impl<A: Acceptor> Handshaker<A> {
             Ok(accepted) => accepted,
             Err(refusal) => return denied(Refused::Acceptor, refused(refusal)),
         };
-        let mut answer = response.map(|_| Full::default());
-        if let Some(protocol) = subprotocol {
-            match HeaderValue::from_str(&protocol) {
-                Ok(value) => {
-                    answer.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, value);
-                }
-                Err(_) => return denied(Refused::Acceptor, plain(StatusCode::BAD_REQUEST, "Bad Request")),
-            }
+        if subprotocol
+            .as_deref()
+            .is_some_and(|chosen| HeaderValue::from_str(chosen).is_err())
+        {
+            return denied(
+                Refused::Acceptor,
+                bad_request("Sec-WebSocket-Protocol is not valid"),
+            );
         }
-        Ok((answer, Admitted { upgrade, handler }))
+        let accept = answer.headers().get(header::SEC_WEBSOCKET_ACCEPT);
+        let accept = accept.and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+        let response = switching_protocols(accept, subprotocol.as_deref());
+        let admitted = Admitted {
+            upgrade,
+            handler,
+            response,
+        };
+        Ok((answer.map(|_| Full::default()), admitted))
     }
 }
 
@@ -200,9 +214,13 @@ fn denied<T>(why: Refused, answer: Answer) -> Result<T, Box<Denied>> {
     Err(Box::new(Denied { why, answer }))
 }
 
-/// What can be said without knowing who asks.
-fn check<B>(request: &Request<B>, paths: &[String]) -> Result<(), Box<Denied>> {
-    if !paths.iter().any(|path| path == request.uri().path()) {
+/// Checks what does not depend on the client's identity.
+fn check<B: Body>(request: &Request<B>, paths: &[String]) -> Result<(), Box<Denied>> {
+    let headers = request.headers();
+    if !host::is_valid(request.version(), headers) {
+        return denied(Refused::Upgrade, bad_request(host::RULE));
+    }
+    if !is_served(request.uri().path(), paths) {
         return denied(Refused::Path, plain(StatusCode::NOT_FOUND, "Not Found"));
     }
     if request.method() != Method::GET {
@@ -215,19 +233,39 @@ fn check<B>(request: &Request<B>, paths: &[String]) -> Result<(), Box<Denied>> {
     if !fastwebsockets::upgrade::is_upgrade_request(request) || request.version() < Version::HTTP_11 {
         return denied(Refused::Upgrade, upgrade_required());
     }
-    let headers = request.headers();
-    match headers.get(header::SEC_WEBSOCKET_VERSION) {
+    if !request.body().is_end_stream() {
+        // Its bytes would be read as frames.
+        return denied(Refused::Upgrade, bad_request("a handshake has no body"));
+    }
+    match only(headers, header::SEC_WEBSOCKET_VERSION) {
         Some(version) if version == "13" => {}
         Some(_) => return denied(Refused::Version, upgrade_required()),
-        None => return denied(Refused::Version, plain(StatusCode::BAD_REQUEST, "Bad Request")),
+        None => {
+            return denied(
+                Refused::Version,
+                bad_request("Sec-WebSocket-Version is missing or stands twice"),
+            );
+        }
     }
-    if !headers
-        .get(header::SEC_WEBSOCKET_KEY)
-        .is_some_and(|key| is_key(key.as_bytes()))
-    {
-        return denied(Refused::Upgrade, plain(StatusCode::BAD_REQUEST, "Bad Request"));
+    if !only(headers, header::SEC_WEBSOCKET_KEY).is_some_and(|key| is_key(key.as_bytes())) {
+        return denied(
+            Refused::Upgrade,
+            bad_request("Sec-WebSocket-Key is not 16 bytes in base64"),
+        );
     }
     Ok(())
+}
+
+/// Whether `path` is one of `paths`, with or without a slash at its end.
+fn is_served(path: &str, paths: &[String]) -> bool {
+    let served = |path| paths.iter().any(|served| served == path);
+    served(path) || path.strip_suffix('/').is_some_and(served)
+}
+
+/// The value of a header that stands exactly once.
+fn only(headers: &HeaderMap, name: HeaderName) -> Option<&HeaderValue> {
+    let mut values = headers.get_all(name).iter();
+    values.next().filter(|_| values.next().is_none())
 }
 
 /// 16 bytes in base64: 22 characters and two of padding.
@@ -261,6 +299,10 @@ fn refused(refusal: Refusal) -> Answer {
     answer
 }
 
+fn bad_request(message: &str) -> Answer {
+    plain(StatusCode::BAD_REQUEST, message)
+}
+
 fn plain(status: StatusCode, message: &str) -> Answer {
     let mut answer = Response::new(Full::from(json_body(status, message)));
     *answer.status_mut() = status;
@@ -273,6 +315,17 @@ fn plain(status: StatusCode, message: &str) -> Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slash_at_the_end_of_a_path_makes_no_difference() {
+        let paths = ["/ws".to_owned(), "/".to_owned()];
+        for path in ["/ws", "/ws/", "/"] {
+            assert!(is_served(path, &paths), "{path}");
+        }
+        for path in ["", "/w", "/ws//", "/ws/x"] {
+            assert!(!is_served(path, &paths), "{path}");
+        }
+    }
 
     #[test]
     fn a_key_is_sixteen_bytes_in_base64() {

@@ -69,6 +69,20 @@ async fn each_refusal_has_its_status() {
             "431",
             "",
         ),
+        ("no host", without("Host: x\r\n"), "400", ""),
+        ("two hosts", request("/ws", "Host: y\r\n"), "400", ""),
+        (
+            "two keys",
+            request("/ws", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"),
+            "400",
+            "",
+        ),
+        (
+            "body",
+            format!("{}abc", request("/ws", "Content-Length: 3\r\n")),
+            "400",
+            "",
+        ),
         ("not HTTP", "\x16\x03\x01 hello\r\n\r\n".into(), "400", ""),
     ];
     for (name, request, status, header) in cases {
@@ -100,6 +114,40 @@ async fn an_upgrade_proves_itself_and_echoes_the_chosen_subprotocol() {
             .await
             .contains("sec-websocket-protocol")
     );
+}
+
+#[tokio::test]
+async fn whatever_a_request_says_of_its_connection_the_101_says_upgrade() {
+    let server = Server::start(&settings());
+    for connection in [
+        "Upgrade",
+        "upgrade",
+        "keep-alive, Upgrade",
+        "Upgrade, close",
+        "close, upgrade",
+        "keep-alive\r\nConnection: Upgrade",
+    ] {
+        let request = request("/ws/", "").replace(
+            "Connection: keep-alive, Upgrade\r\n",
+            &format!("Connection: {connection}\r\n"),
+        );
+        let mut client = Client {
+            stream: TcpStream::connect(server.address).await.unwrap(),
+        };
+        client.send(request.as_bytes()).await;
+        let head = client.head().await;
+        let lines: Vec<&str> = head.trim_end().lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "HTTP/1.1 101 Switching Protocols",
+                "Connection: Upgrade",
+                "Upgrade: websocket",
+                "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+            ],
+            "{connection}"
+        );
+    }
 }
 
 #[tokio::test]
