@@ -7,6 +7,7 @@ mod cors;
 mod request;
 mod server;
 mod settings;
+mod waiting;
 
 use std::net::SocketAddr;
 

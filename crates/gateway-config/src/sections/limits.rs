@@ -29,6 +29,9 @@ section! {
         "http_header_bytes" => http_header_bytes: usize = 16_384, 8_192..=1_048_576;
         /// A whole HTTP request, from its first byte to its answer.
         "http_timeout_ms" => http_timeout: Duration = Duration::from_secs(30), 100..=600_000;
+        /// How long an HTTP connection is kept alive between requests. Longer than the idle timeout of a load balancer in
+        /// front, which otherwise sends a request into a connection that is just being closed.
+        "http_idle_timeout_seconds" => http_idle_timeout: Duration = Duration::from_secs(120), 1..=86_400;
         /// Most HTTP connections at once.
         "http_max_connections" => http_max_connections: usize = 10_000, 1..=1_000_000;
         /// A bind, the user service's answer included.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::cors::Cors;
 use super::{HttpRequest, HttpService, HttpSettings};
+use crate::host;
 use crate::metrics::HttpMetrics;
 use crate::refuse::json_body;
 
@@ -39,9 +40,12 @@ impl Exchange {
     pub(super) async fn answer(&self, request: Request<Incoming>, peer: SocketAddr) -> Response<Full<Bytes>> {
         self.metrics.requests.increment(1);
         let origin = request.headers().get(header::ORIGIN).cloned();
-        let mut answer = match self.cors.preflight(request.method(), request.headers()) {
-            Some(answer) => answer,
-            None => self.exchange(request, peer).await,
+        let mut answer = if !host::is_valid(request.version(), request.headers()) {
+            closing(StatusCode::BAD_REQUEST, host::RULE)
+        } else if let Some(answer) = self.cors.preflight(request.method(), request.headers()) {
+            answer
+        } else {
+            self.exchange(request, peer).await
         };
         self.cors.decorate(origin.as_ref(), answer.headers_mut());
         answer.map(Full::new)

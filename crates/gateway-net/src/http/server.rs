@@ -1,22 +1,26 @@
 //! The listener and its connections, on the runtime of whoever serves.
 
 use std::convert::Infallible;
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::cors::Cors;
 use super::request::Exchange;
+use super::waiting::{Waiting, Watched};
 use super::{HttpService, HttpSettings};
 use crate::accept::Listener;
 use crate::metrics::HttpMetrics;
@@ -164,22 +168,59 @@ async fn connection<S: AsyncRead + AsyncWrite + Unpin>(
     peer: SocketAddr,
     stop: CancellationToken,
 ) -> hyper::Result<()> {
-    let service = service_fn(|request| {
-        let exchange = Arc::clone(exchange);
-        async move { Ok::<_, Infallible>(exchange.answer(request, peer).await) }
-    });
     let settings = &exchange.settings;
+    let waiting = Arc::new(Waiting::new(settings.header_timeout, settings.idle_timeout));
+    let service = service_fn(|request| {
+        let (exchange, waiting) = (Arc::clone(exchange), Arc::clone(&waiting));
+        async move {
+            waiting.request();
+            let answer = exchange.answer(request, peer).await;
+            waiting.answered();
+            Ok::<_, Infallible>(answer)
+        }
+    });
+    let stream = Watched {
+        stream,
+        waiting: Arc::clone(&waiting),
+    };
     let mut serving = pin!(
         http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(settings.header_timeout)
+            .header_read_timeout(None)
             .max_buf_size(settings.header_bytes.max(LEAST_HEADER_BYTES))
             .serve_connection(TokioIo::new(stream), service)
     );
-    tokio::select! {
-        ended = serving.as_mut() => return ended,
-        () = stop.cancelled() => {}
+    let mut stopped = pin!(stop.cancelled());
+    let mut timer = pin!(sleep(settings.header_timeout));
+    // What the connection waits for changes only while it is polled, so its deadline is read after that.
+    let ended = poll_fn(|cx| {
+        if let Poll::Ready(result) = serving.as_mut().poll(cx) {
+            return Poll::Ready(Ended::Served(result));
+        }
+        if stopped.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ended::Stopped);
+        }
+        let Some(deadline) = waiting.deadline() else {
+            return Poll::Pending;
+        };
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+        timer.as_mut().poll(cx).map(|()| Ended::TimedOut)
+    });
+    match ended.await {
+        Ended::Served(result) => result,
+        Ended::TimedOut => Ok(()),
+        Ended::Stopped => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
     }
-    serving.as_mut().graceful_shutdown();
-    serving.await
+}
+
+/// Why a connection is no longer served as before.
+enum Ended {
+    Served(hyper::Result<()>),
+    /// No request, or none whole, in time.
+    TimedOut,
+    Stopped,
 }

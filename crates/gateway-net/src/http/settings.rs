@@ -18,8 +18,10 @@ pub struct HttpSettings {
     pub header_bytes: usize,
     /// Bytes of a body; past it 413, also for a body without a length. Default 1 MiB.
     pub body_bytes: usize,
-    /// For a head to arrive whole, and for a kept-alive connection to ask again. Default 15 s.
+    /// From accept, or from the first byte of a later request, until the head has arrived. Default 15 s.
     pub header_timeout: Duration,
+    /// How long a connection is kept alive between requests. Default 120 s, longer than the usual 60 s of load balancers.
+    pub idle_timeout: Duration,
     /// For body and answer together: 408 while the body is awaited, 504 after it. Default 30 s.
     pub timeout: Duration,
     /// How long a shutdown waits for requests under way. Default 5 s.
@@ -44,6 +46,7 @@ impl Default for HttpSettings {
             header_bytes: 16 * 1024,
             body_bytes: 1 << 20,
             header_timeout: Duration::from_secs(15),
+            idle_timeout: Duration::from_secs(120),
             timeout: Duration::from_secs(30),
             shutdown_timeout: Duration::from_secs(5),
             retry_after: Duration::from_secs(1),
@@ -65,6 +68,7 @@ impl HttpSettings {
             header_bytes: limits.http_header_bytes,
             body_bytes: limits.http_body_bytes,
             timeout: limits.http_timeout,
+            idle_timeout: limits.http_idle_timeout,
             tcp_nodelay: server.tcp_nodelay,
             tcp_keepalive: keepalive(server),
             cors: CorsSettings {

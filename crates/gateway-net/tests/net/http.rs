@@ -161,6 +161,7 @@ async fn head_is_get_without_a_body() {
 async fn every_wait_has_a_deadline() {
     let mut settings = settings();
     settings.header_timeout = Duration::from_millis(200);
+    settings.idle_timeout = Duration::from_millis(200);
     settings.timeout = Duration::from_millis(200);
     let address = start(&settings).address;
     let slow = ask(
@@ -285,4 +286,74 @@ async fn a_shutdown_lets_requests_end_and_waits_no_longer_than_told() {
         .unwrap()
         .unwrap()
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_is_kept_alive_longer_than_a_head_may_take() {
+    let settings = HttpSettings {
+        header_timeout: Duration::from_millis(150),
+        idle_timeout: Duration::from_millis(1_500),
+        ..settings()
+    };
+    let address = start(&settings).address;
+    for request in [
+        "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",
+    ] {
+        let mut client = connect(address).await;
+        for _ in 0..2 {
+            client.send(request.as_bytes()).await;
+            assert!(client.head().await.contains("200"));
+            client.exactly(request.split(' ').next().unwrap().len() + 2).await;
+            // A stray line end is no request.
+            client.send(b"\r\n").await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        assert_eq!(client.rest().await, "", "closed in the end, without a word");
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_never_ends_is_cut_also_on_a_connection_that_was_served() {
+    let settings = HttpSettings {
+        header_timeout: Duration::from_millis(150),
+        idle_timeout: Duration::from_secs(3_600),
+        ..settings()
+    };
+    let address = start(&settings).address;
+    for before in ["", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"] {
+        let mut client = connect(address).await;
+        if !before.is_empty() {
+            client.send(before.as_bytes()).await;
+            assert!(client.head().await.contains("200"));
+            client.exactly(5).await;
+        }
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ").await;
+        assert_eq!(client.rest().await, "", "after {before:?}");
+    }
+    // Nor is a connection held that never asks.
+    assert_eq!(connect(address).await.rest().await, "");
+}
+
+#[tokio::test]
+async fn a_request_names_exactly_one_host() {
+    let address = start(&settings()).address;
+    for (hosts, status) in [
+        ("", "400"),
+        ("Host: a\r\nHost: a\r\n", "400"),
+        ("Host: a b\r\n", "400"),
+        ("Host: chat.example:8081\r\n", "200"),
+    ] {
+        let answer = ask(
+            address,
+            &format!("GET / HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n"),
+        )
+        .await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{hosts}: {answer}"
+        );
+    }
+    let old = ask(address, "GET / HTTP/1.0\r\n\r\n").await;
+    assert!(old.starts_with("HTTP/1.0 200 "), "{old}");
 }

@@ -280,6 +280,15 @@ impl Client {
         }
     }
 
+    /// Reads `length` bytes away.
+    pub(crate) async fn exactly(&mut self, length: usize) {
+        let mut bytes = vec![0; length];
+        tokio::time::timeout(PATIENCE, self.stream.read_exact(&mut bytes))
+            .await
+            .expect("bytes in time")
+            .unwrap();
+    }
+
     /// Everything up to the end of the stream.
     pub(crate) async fn rest(&mut self) -> String {
         let mut rest = Vec::new();
