@@ -147,6 +147,7 @@ pub struct Addresses {
 #[derive(Clone)]
 pub struct GatewayHandle {
     pipeline: Arc<Pipeline>,
+    api: Arc<Api>,
     phase: watch::Receiver<Phase>,
     stop: CancellationToken,
     load: Arc<Load>,
@@ -175,6 +176,7 @@ impl Gateway {
     pub fn handle(&self) -> GatewayHandle {
         GatewayHandle {
             pipeline: self.pipeline.clone(),
+            api: self.api.clone(),
             phase: self.phase.subscribe(),
             stop: self.stop.clone(),
             load: self.pipeline.load.clone(),
@@ -578,6 +580,12 @@ impl GatewayHandle {
     /// The phase it is in, to wait for the next.
     pub fn phase(&self) -> watch::Receiver<Phase> {
         self.phase.clone()
+    }
+
+    /// Reads keys, certificates, platform rules and routes again, as `POST /api/system/reload` does for each. A part that
+    /// is not valid is logged and stays as it was.
+    pub async fn reload(&self) {
+        self.api.system.reload_all().await;
     }
 
     /// Tells it to stop; [`Gateway::run`] returns when it has.

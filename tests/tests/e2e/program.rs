@@ -317,3 +317,25 @@ async fn dev_needs_no_configuration_at_all() {
     gateway.signal("INT").await;
     assert_eq!(gateway.ended().await, Some(0));
 }
+
+#[tokio::test]
+async fn a_hangup_reads_the_configuration_again_and_ends_nothing() {
+    let mut stack = Stack::start().await;
+    let mut client = stack.login("alice", "d1", "web").await;
+    let router = stack.folder.path().join("router_config.json");
+    for (content, said) in [
+        (
+            r#"{"routes": {"2001-2999": {"handler": "message", "timeout_ms": 4321}}}"#,
+            "configuration reloaded",
+        ),
+        ("{broken", "a configuration was not taken"),
+    ] {
+        std::fs::write(&router, content).unwrap();
+        stack.gateway.signal("HUP").await;
+        assert!(stack.gateway.says(said).await, "{}", stack.gateway.log());
+    }
+    assert_eq!(client.command(3001, &json!({})).await["code"], 200);
+    stack.gateway.signal("TERM").await;
+    stack.gateway.signal("HUP").await;
+    assert_eq!(stack.gateway.ended().await, Some(0));
+}

@@ -67,17 +67,26 @@ async fn run(
     }
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    // From here on a hang-up does not end the process any more, whatever phase it is in.
+    let mut hangup = signal(SignalKind::hangup())?;
     let gateway = builder.build().await?;
+    let handle = gateway.handle();
     let addresses = gateway.addresses();
     // Nobody has to listen: a closed standard output is no reason not to serve.
     let _ = tell(&addresses, &mut std::io::stdout());
     let stop = CancellationToken::new();
     let serving = gateway.run(stop.clone());
     tokio::pin!(serving);
-    tokio::select! {
-        result = &mut serving => return result,
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    loop {
+        tokio::select! {
+            result = &mut serving => return result,
+            _ = interrupt.recv() => break,
+            _ = terminate.recv() => break,
+            _ = hangup.recv() => {
+                tracing::info!("hang-up: the configuration is read again");
+                handle.reload().await;
+            }
+        }
     }
     stop.cancel();
     tokio::select! {

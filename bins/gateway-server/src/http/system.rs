@@ -171,6 +171,16 @@ impl System {
         ))
     }
 
+    /// Reads everything again that can change while the gateway runs, each from the file that it was loaded from. Each
+    /// part logs its own outcome; one that is not valid stays as it was.
+    pub(crate) async fn reload_all(&self) {
+        // Both have logged why they failed.
+        let _ = self.rotation.reload().await;
+        for section in [ReloadKind::PlatformStrategy, ReloadKind::RouterConfig] {
+            let _ = self.reload.run(section, None);
+        }
+    }
+
     /// Keys and certificates come from the files that the gateway was started with, here and on every other node.
     async fn reload_keys(&self, body: &ReloadBody) -> Result<Response<Bytes>, Fault> {
         if body.config_path.is_some() {
