@@ -22,6 +22,7 @@ pub mod http;
 pub mod raw;
 pub mod stack;
 pub mod tls;
+pub mod token;
 pub mod ws;
 
 pub use cluster::ClusterStack;

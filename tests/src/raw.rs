@@ -6,6 +6,24 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// Asks for `path` once, with further header lines of any bytes, and returns everything that comes back. Made for a
+/// request that is refused: where a WebSocket is opened, it waits for its end.
+pub async fn ask(address: SocketAddr, path: &str, connection: &str, headers: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nHost: {address}\r\nUpgrade: websocket\r\nConnection: {connection}\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    );
+    stream
+        .write_all(&[head.as_bytes(), headers, b"\r\n"].concat())
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    let reading = stream.read_to_end(&mut answer);
+    let _ = tokio::time::timeout(Duration::from_secs(5), reading).await;
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
 /// A socket after the handshake.
 pub struct RawSocket {
     stream: TcpStream,

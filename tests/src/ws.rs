@@ -23,6 +23,8 @@ const WAIT: Duration = Duration::from_secs(10);
 pub enum Event {
     /// A text frame; `data`, where it is a string, is opened.
     Json(Value),
+    /// A text frame that is not JSON.
+    Text(String),
     /// A binary frame.
     Envelope(Opened),
     /// The server closed.
@@ -82,7 +84,8 @@ impl WsClient {
             .header("sec-websocket-version", "13")
             .header("sec-websocket-key", fastwebsockets::handshake::generate_key());
         for (name, value) in headers {
-            request = request.header(*name, *value);
+            // As bytes: a header may hold UTF-8.
+            request = request.header(*name, value.as_bytes());
         }
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
             .await
@@ -324,8 +327,9 @@ impl WsClient {
             };
             match frame.opcode {
                 OpCode::Text => {
-                    let mut value: Value =
-                        serde_json::from_slice(&frame.payload).expect("JSON from the gateway");
+                    let Ok(mut value) = serde_json::from_slice::<Value>(&frame.payload) else {
+                        return Event::Text(String::from_utf8_lossy(&frame.payload).into_owned());
+                    };
                     if let Some(inner) = value["data"]
                         .as_str()
                         .and_then(|text| serde_json::from_str(text).ok())
@@ -356,7 +360,7 @@ impl Event {
         match self {
             Self::Json(value) => value["cmd_id"] == 5001,
             Self::Envelope(opened) => opened.header.cmd_id == 5001,
-            Self::Closed { .. } => false,
+            Self::Text(_) | Self::Closed { .. } => false,
         }
     }
 

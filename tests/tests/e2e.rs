@@ -12,6 +12,8 @@ mod e2e {
     mod grpc;
     mod handshake;
     mod http_api;
+    mod identifiers;
+    mod json_forms;
     mod limits;
     mod load;
     mod program;

@@ -7,9 +7,11 @@
 use std::borrow::Cow;
 
 use gateway_auth::AuthError;
-use gateway_codec::{Code, DecodeError};
+use gateway_codec::{Code, DecodeError, ReadError, Unreadable};
 use gateway_conn::BindError;
 use gateway_router::RouterError;
+
+use crate::params::ParamError;
 
 /// Why a command was not answered with success.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,18 @@ pub enum Fault {
     /// A rule of the gateway itself.
     #[error("{message}")]
     Rule { code: Code, message: Cow<'static, str> },
+}
+
+impl From<Unreadable> for Fault {
+    fn from(unreadable: Unreadable) -> Self {
+        Self::Decode(unreadable.error)
+    }
+}
+
+impl From<ParamError> for Fault {
+    fn from(error: ParamError) -> Self {
+        Self::rule(Code::BadRequest, error.to_string())
+    }
 }
 
 impl Fault {
@@ -68,18 +82,14 @@ impl Fault {
         }
     }
 
-    /// JSON of a request that is not what is asked for: says where, not in the parser's words.
-    pub fn json(what: &str, error: &serde_json::Error) -> Self {
-        let (line, column) = (error.line(), error.column());
-        let why = if error.is_data() {
-            "a field is missing or of the wrong kind"
-        } else {
-            "it is not JSON"
-        };
-        Self::rule(
-            Code::BadRequest,
-            format!("{what}: {why}, line {line}, column {column}"),
-        )
+    /// 400: JSON that `what` should be, and is not.
+    pub fn unreadable(what: &str, error: &ReadError) -> Self {
+        Self::rule(Code::BadRequest, format!("{what}: {error}"))
+    }
+
+    /// 400: a field that has to be there is not, or is empty.
+    pub fn missing(field: &'static str) -> Self {
+        Self::rule(Code::BadRequest, format!("{field} is missing"))
     }
 
     /// Whether an operator should hear of it: the fault lies here or behind us, not with the sender.

@@ -19,16 +19,16 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use gateway_auth::{ApiKeys, Identity, KeyRole};
-use gateway_codec::Code;
+use gateway_codec::{Code, read_object};
 use gateway_net::{HttpRequest, HttpService};
-use http::header::AUTHORIZATION;
 use http::{Method, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::fault::Fault;
+use crate::params;
 use crate::pipeline::Pipeline;
-use crate::pipeline::hello::{bearer, form_pairs};
+use crate::pipeline::hello::bearer;
 use error::failure;
 use routes::{Access, Endpoint, Routes};
 use system::System;
@@ -90,8 +90,12 @@ impl Api {
             identity,
             address: request.peer.ip(),
             query: request.uri.query().unwrap_or_default().to_owned(),
-            device_id: header(&request, "x-device-id").unwrap_or_default().to_owned(),
-            platform: header(&request, "x-platform").unwrap_or_default().to_owned(),
+            device_id: params::header(&request.headers, "X-Device-ID")?
+                .unwrap_or_default()
+                .to_owned(),
+            platform: params::header(&request.headers, "X-Platform")?
+                .unwrap_or_default()
+                .to_owned(),
             body: request.body,
         };
         match route.endpoint {
@@ -116,7 +120,7 @@ impl Api {
 
     /// Who may ask for what, by the route's access.
     async fn admit(&self, access: Access, request: &HttpRequest) -> Result<Option<Identity>, Fault> {
-        let key_role = header(request, "x-api-key").and_then(|key| self.keys.role(key));
+        let key_role = params::header(&request.headers, "X-API-Key")?.and_then(|key| self.keys.role(key));
         match access {
             Access::Open => Ok(None),
             Access::Bearer => self.bearer(request).await.map(Some),
@@ -138,7 +142,7 @@ impl Api {
 
     /// The bearer of a request, checked on this very moment.
     async fn bearer(&self, request: &HttpRequest) -> Result<Identity, Fault> {
-        let token = header(request, AUTHORIZATION.as_str())
+        let token = params::header(&request.headers, "Authorization")?
             .and_then(bearer)
             .ok_or_else(|| Fault::rule(Code::Unauthorized, "a bearer token is needed"))?;
         let identity = self.pipeline.sign_in.authenticate(token).await?;
@@ -189,7 +193,7 @@ impl Call {
     /// # Errors
     /// 400 that names what is wrong with it.
     pub(crate) fn json<T: DeserializeOwned>(&self) -> Result<T, Fault> {
-        serde_json::from_slice(&self.body).map_err(|error| Fault::json("request body", &error))
+        read_object(self.text()?).map_err(|error| Fault::unreadable("request body", &error))
     }
 
     /// The body as text.
@@ -202,10 +206,11 @@ impl Call {
     }
 
     /// A parameter of the query.
-    pub(crate) fn parameter(&self, name: &str) -> Option<String> {
-        form_pairs(&self.query)
-            .find(|(key, _)| key == name)
-            .map(|(_, value)| value)
+    ///
+    /// # Errors
+    /// 400 where it is not UTF-8.
+    pub(crate) fn parameter(&self, name: &'static str) -> Result<Option<String>, Fault> {
+        Ok(params::query(&self.query, name)?)
     }
 
     /// Who asks, on routes that want a bearer.
@@ -247,10 +252,6 @@ fn typed(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>)
         http::HeaderValue::from_static("no-store"),
     );
     response
-}
-
-fn header<'r>(request: &'r HttpRequest, name: &str) -> Option<&'r str> {
-    request.headers.get(name)?.to_str().ok()
 }
 
 /// Methods that a path has, for the answer 405.

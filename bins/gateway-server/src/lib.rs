@@ -28,6 +28,7 @@ pub mod load;
 pub mod logging;
 pub mod metrics;
 pub mod offline;
+pub mod params;
 pub mod phase;
 pub mod pipeline;
 pub mod presence;

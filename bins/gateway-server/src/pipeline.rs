@@ -26,8 +26,8 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use gateway_auth::{Clock, Random};
 use gateway_codec::{
-    Body, CloseCode, Code, Encoding, Notice, Reply, ReplyTo, Request, SessionId, decode_envelope,
-    decode_json, encode_reply,
+    Body, CloseCode, Code, DecodeError, Encoded, Encoding, NOTICE_COMMAND, Notice, PUSH_COMMAND, Reply,
+    ReplyTo, Request, SessionId, Unreadable, decode_envelope, decode_json, encode_reply,
 };
 use gateway_config::{LocalHandler, ServiceName};
 use gateway_conn::{Delivery, Registry};
@@ -42,6 +42,17 @@ use crate::sign_in::SignIn;
 use crate::upstream::Upstream;
 use handlers::Handlers;
 use session::{Bound, HeldMessage, Session};
+
+/// A text frame with this alone is a heartbeat, as many clients send one. Its answer is a text frame with `pong`; it needs
+/// no login and waits for none.
+const PING: &[u8] = b"ping";
+
+fn pong() -> Encoded {
+    Encoded {
+        encoding: Encoding::Json,
+        bytes: Bytes::from_static(b"pong"),
+    }
+}
 
 /// What of the configuration the pipeline follows.
 #[derive(Debug, Clone)]
@@ -96,6 +107,10 @@ impl Pipeline {
         let refused = {
             let mut state = session.state();
             state.life.message(session.coarse_now());
+            if encoding == Encoding::Json && bytes == PING {
+                drop(state);
+                return session.reply(pong());
+            }
             bound = state.bound.clone();
             match &mut state.held {
                 None => None,
@@ -120,7 +135,7 @@ impl Pipeline {
                 }
                 self.handle(session, bound, encoding, bytes, request);
             }
-            (_, Err(fault)) => self.unreadable(session, encoding, &fault),
+            (_, Err(unreadable)) => self.unreadable(session, unreadable),
         }
     }
 
@@ -158,7 +173,7 @@ impl Pipeline {
                 &message.bytes,
                 request,
             ),
-            Err(fault) => self.unreadable(session, message.encoding, &fault),
+            Err(unreadable) => self.unreadable(session, unreadable),
         }
     }
 
@@ -171,6 +186,10 @@ impl Pipeline {
         bytes: &[u8],
         request: Request<'_>,
     ) {
+        if is_for_clients(request.cmd_id) {
+            let reply_to = request.reply_to.under_no_command();
+            return self.refuse(session, &reply_to, &for_clients(request.cmd_id));
+        }
         match self.target(request.cmd_id) {
             Some(target) => self.admit(session, bound, encoding, bytes, request, target),
             None => {
@@ -252,13 +271,26 @@ impl Pipeline {
         self.token_hasher.hash_one(token)
     }
 
-    fn unreadable(&self, session: &Session, encoding: Encoding, fault: &Fault) {
-        self.refuse(session, &ReplyTo::unreadable(encoding), fault);
+    fn unreadable(&self, session: &Session, Unreadable { error, reply_to }: Unreadable) {
+        self.refuse(session, &reply_to, &error.into());
         let before = session.unreadable.fetch_add(1, Ordering::Relaxed);
         if before + 1 >= self.settings.unreadable {
             session.close_with(CloseCode::Policy, "too many unreadable messages");
         }
     }
+}
+
+/// Whether a command goes from the server to clients, and so is none that a client may send.
+pub(crate) fn is_for_clients(cmd_id: u32) -> bool {
+    matches!(cmd_id, NOTICE_COMMAND | PUSH_COMMAND)
+}
+
+/// What a client is told that sends one.
+pub(crate) fn for_clients(cmd_id: u32) -> Fault {
+    Fault::rule(
+        Code::BadRequest,
+        format!("command {cmd_id} is sent by the server, never to it"),
+    )
 }
 
 /// Who answers a command.
@@ -307,15 +339,17 @@ impl Target {
 /// Reads a message in either encoding.
 ///
 /// # Errors
-/// Says what is wrong with it.
-pub fn decode(encoding: Encoding, bytes: &[u8]) -> Result<Request<'_>, Fault> {
+/// Says what is wrong with it, and what a reply repeats.
+pub fn decode(encoding: Encoding, bytes: &[u8]) -> Result<Request<'_>, Unreadable> {
     match encoding {
         // The network has checked it already; asking again costs less than carrying `str` and bytes apart.
-        Encoding::Json => {
-            let text = std::str::from_utf8(bytes)
-                .map_err(|_| Fault::rule(Code::BadRequest, "the message is not UTF-8"))?;
-            Ok(decode_json(text)?)
-        }
-        Encoding::Protobuf => Ok(decode_envelope(bytes)?),
+        Encoding::Json => match std::str::from_utf8(bytes) {
+            Ok(text) => decode_json(text),
+            Err(_) => Err(Unreadable {
+                error: DecodeError::NotJson { line: 1, column: 0 },
+                reply_to: ReplyTo::unreadable(encoding),
+            }),
+        },
+        Encoding::Protobuf => decode_envelope(bytes),
     }
 }

@@ -6,6 +6,7 @@ use gateway_codec::{Code, DeviceId, Platform, UserId};
 use gateway_conn::{KickKind, Selector, SessionRecord, StoreError};
 
 use crate::fault::Fault;
+use crate::params::ParamError;
 use crate::pipeline::Pipeline;
 
 /// Longest reason that a client is shown; the rest is cut off.
@@ -27,16 +28,15 @@ pub struct Kick<'a> {
 /// # Errors
 /// 400 for an id that is not one, 503 where the store is away.
 pub async fn kick(pipeline: &Pipeline, kick: Kick<'_>) -> Result<usize, Fault> {
-    let bad = |what: &'static str| Fault::rule(Code::BadRequest, what);
-    let user_id = UserId::parse(kick.user_id).map_err(|_| bad("user_id is not valid"))?;
+    let user_id = UserId::parse(kick.user_id).map_err(|error| ParamError::Id("user_id", error))?;
     let device = (!kick.device_id.is_empty())
         .then(|| DeviceId::parse(kick.device_id))
         .transpose()
-        .map_err(|_| bad("device_id is not valid"))?;
+        .map_err(|error| ParamError::Id("device_id", error))?;
     let platform = (!kick.platform.is_empty())
         .then(|| Platform::parse(kick.platform))
         .transpose()
-        .map_err(|_| bad("platform is not valid"))?;
+        .map_err(|error| ParamError::Id("platform", error))?;
     let made = format!("kicked by {}", kick.by);
     let reason = if kick.reason.is_empty() {
         &made

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::fault::Fault;
+use crate::params::ParamError;
 use crate::upstream::{Answer, Upstream};
 
 /// The platform of a client that names none: the strictest that every installation has.
@@ -75,19 +76,18 @@ impl SignIn {
     /// # Errors
     /// 400 for an id that is not one or a platform that is not configured.
     pub fn device(&self, device_id: &str, platform: &str) -> Result<Device, Fault> {
-        let bad = |what: &'static str| Fault::rule(Code::BadRequest, what);
         let id = if device_id.is_empty() {
             DeviceId::parse(&format!("made-{}", self.upstream.request_id()))
         } else {
             DeviceId::parse(device_id)
         }
-        .map_err(|_| bad("device_id is not valid"))?;
+        .map_err(|error| ParamError::Id("device_id", error))?;
         let platform = Platform::parse(if platform.is_empty() {
             DEFAULT_PLATFORM
         } else {
             platform
         })
-        .map_err(|_| bad("platform is not valid"))?;
+        .map_err(|error| ParamError::Id("platform", error))?;
         self.policy(&platform)?;
         Ok(Device { id, platform })
     }

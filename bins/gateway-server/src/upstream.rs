@@ -12,7 +12,7 @@ use gateway_auth::{Clock, Identity, Random};
 use gateway_codec::proto::backend::CommandReply;
 use gateway_codec::proto::gateway as wire;
 use gateway_codec::{
-    Body, Code, Command, DeviceId, Platform, PushBody, Request, RequestId, SessionId, UserId,
+    Body, Code, Command, DeviceId, IdError, Platform, PushBody, Request, RequestId, SessionId, UserId,
 };
 use gateway_config::ServiceName;
 use gateway_conn::{Delivery, PushOrder, Pushed, Target};
@@ -224,13 +224,15 @@ impl Upstream {
                 order
                     .user_ids
                     .iter()
-                    .map(|id| UserId::parse(id).map_err(|_| OrderError::Id("user_id")))
+                    .map(|id| UserId::parse(id).map_err(|error| OrderError::Id("user_id", error)))
                     .collect::<Result<_, _>>()?,
             ),
             (true, Some(device)) => Target::Device {
-                user: UserId::parse(&device.user_id).map_err(|_| OrderError::Id("user_id"))?,
-                device: DeviceId::parse(&device.device_id).map_err(|_| OrderError::Id("device_id"))?,
-                platform: Platform::parse(&device.platform).map_err(|_| OrderError::Id("platform"))?,
+                user: UserId::parse(&device.user_id).map_err(|error| OrderError::Id("user_id", error))?,
+                device: DeviceId::parse(&device.device_id)
+                    .map_err(|error| OrderError::Id("device_id", error))?,
+                platform: Platform::parse(&device.platform)
+                    .map_err(|error| OrderError::Id("platform", error))?,
             },
             _ => return Err(OrderError::Target),
         };
@@ -289,8 +291,8 @@ pub enum OrderError {
     #[error("the push is missing")]
     NoPush,
     /// An id that is not one.
-    #[error("{0} is not valid")]
-    Id(&'static str),
+    #[error("{0} {1}")]
+    Id(&'static str, IdError),
     /// The push itself.
     #[error(transparent)]
     Push(#[from] gateway_codec::PushError),

@@ -11,8 +11,8 @@ use std::hint::black_box;
 
 use bytes::Bytes;
 use gateway_codec::{
-    Body, Code, ConversationType, DecodeError, EncodeError, Encoded, EncodedPush, Encoding, PushBody,
-    PushType, Reply, ReplyTo, Request, SessionId, Timestamp, decode_envelope, decode_json, encode_reply,
+    Body, Code, ConversationType, EncodeError, Encoded, EncodedPush, Encoding, PushBody, PushType, Reply,
+    ReplyTo, Request, SessionId, Timestamp, Unreadable, decode_envelope, decode_json, encode_reply,
 };
 use gungraun::prelude::*;
 
@@ -40,14 +40,14 @@ fn sealed(bytes: usize) -> &'static [u8] {
 #[bench::data_as_json_4096(json(LONG, true))]
 #[bench::data_as_string_60(json(SHORT, false))]
 #[bench::data_as_string_4096(json(LONG, false))]
-fn decode_json_request(text: &'static str) -> Result<Request<'static>, DecodeError> {
+fn decode_json_request(text: &'static str) -> Result<Request<'static>, Unreadable> {
     black_box(decode_json(black_box(text)))
 }
 
 #[library_benchmark]
 #[bench::body_60(sealed(SHORT))]
 #[bench::body_4096(sealed(LONG))]
-fn decode_envelope_request(bytes: &'static [u8]) -> Result<Request<'static>, DecodeError> {
+fn decode_envelope_request(bytes: &'static [u8]) -> Result<Request<'static>, Unreadable> {
     black_box(decode_envelope(black_box(bytes)))
 }
 

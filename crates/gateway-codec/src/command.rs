@@ -26,7 +26,7 @@ pub struct Command<'a> {
     /// The command.
     pub cmd_id: u32,
     /// The client's own number for it.
-    pub seq: u32,
+    pub seq: u64,
     /// Who asks.
     pub user_id: &'a str,
     /// The session; none for what came by HTTP.
@@ -55,7 +55,7 @@ impl Command<'_> {
             self.user_id.len() + self.device_id.len() + self.platform.len() + self.traceparent.len();
         let mut out = Vec::with_capacity(HEAD_BYTES + strings + type_name.len() + body.len());
         put(&mut out, 1, &self.request_id.to_hex());
-        put_number(&mut out, 2, self.cmd_id);
+        put_number(&mut out, 2, self.cmd_id.into());
         put_number(&mut out, 3, self.seq);
         put(&mut out, 4, self.user_id.as_bytes());
         if let Some(id) = self.session_id {
@@ -64,7 +64,7 @@ impl Command<'_> {
         put(&mut out, 6, self.device_id.as_bytes());
         put(&mut out, 7, self.platform.as_bytes());
         put_address(&mut out, 8, self.address);
-        put_number(&mut out, 9, content_type as u32);
+        put_number(&mut out, 9, content_type as u64);
         put(&mut out, 10, type_name.as_bytes());
         put(&mut out, 11, body);
         put(&mut out, 12, self.traceparent.as_bytes());
@@ -105,10 +105,10 @@ fn write_dotted(out: &mut &mut [u8], address: Ipv4Addr) -> std::io::Result<()> {
     Ok(())
 }
 
-fn put_number(out: &mut Vec<u8>, field: u32, number: u32) {
+fn put_number(out: &mut Vec<u8>, field: u32, number: u64) {
     if number != 0 {
         encode_key(field, WireType::Varint, out);
-        encode_varint(number.into(), out);
+        encode_varint(number, out);
     }
 }
 

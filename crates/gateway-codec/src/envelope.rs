@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 use crate::error::DecodeError;
 use crate::json::too_deep;
 use crate::proto::im::base::ImHeader;
-use crate::request::{Claims, Payload, ReplyTo, Request};
+use crate::request::{Claims, Encoding, Payload, ReplyTo, Request, Unreadable};
 use fields::Header;
 
 /// The `version` of headers that the gateway writes unasked, in notices and pushes.
@@ -35,8 +35,8 @@ pub(crate) const BASE_RESPONSE: &str = "im.base.BaseResponse";
 /// Longest `version` of a header, in bytes: it is kept for the reply.
 const MAX_VERSION_BYTES: usize = 32;
 
-/// Longest `from_uid` and `to_uid` of a header, in bytes: they are kept for the reply.
-const MAX_UID_BYTES: usize = 256;
+/// Longest `from_uid` and `to_uid` of a header, in bytes, as long as an id: they are kept for the reply.
+const MAX_UID_BYTES: usize = crate::id::MAX_ID_BYTES;
 
 /// Bytes of the checksum.
 const CHECKSUM: usize = 4;
@@ -62,50 +62,66 @@ struct Parts<'a> {
 /// Reads a client's envelope.
 ///
 /// # Errors
-/// What is wrong with it, in words for the client.
-pub fn decode_envelope(bytes: &[u8]) -> Result<Request<'_>, DecodeError> {
-    let parts = split(bytes)?;
-    let header = Header::read(parts.header)?;
-    if header.cmd_id == 0 {
+/// What is wrong with it, in words for the client, and what of its header a reply repeats: nothing where the checksum is
+/// wrong, since nothing in it can be trusted then.
+pub fn decode_envelope(bytes: &[u8]) -> Result<Request<'_>, Unreadable> {
+    let unreadable = |error, reply_to| Unreadable { error, reply_to };
+    let parts = split(bytes).map_err(|error| unreadable(error, ReplyTo::unreadable(Encoding::Protobuf)))?;
+    let (header, fault) = match Header::read(parts.header) {
+        Ok(header) => (header, None),
+        Err((error, header)) => (header, Some(error)),
+    };
+    let (addressing, too_long) = addressing(&header);
+    if let Some(error) = fault.or(too_long) {
+        return Err(unreadable(error, addressing));
+    }
+    match payload(&parts, header.cmd_id) {
+        Err(error) => Err(unreadable(error, addressing)),
+        Ok(payload) => Ok(Request {
+            cmd_id: header.cmd_id,
+            seq: header.seq.into(),
+            claims: Claims {
+                user_id: Cow::Borrowed(header.from_uid),
+                session_id: Cow::Borrowed(""),
+                device_id: Cow::Borrowed(header.device_id),
+                platform: Cow::Borrowed(header.platform),
+                token: Cow::Borrowed(header.token),
+            },
+            traceparent: Cow::Borrowed(""),
+            payload,
+            reply_to: addressing,
+        }),
+    }
+}
+
+/// What a reply repeats of a header; a field that is too long to be kept is left empty, and named.
+fn addressing(header: &Header<'_>) -> (ReplyTo, Option<DecodeError>) {
+    let mut too_long = None;
+    let mut bounded = |field, text, limit| -> &str {
+        if str::len(text) <= limit {
+            return text;
+        }
+        too_long = too_long.or(Some(DecodeError::TooLong { field }));
+        ""
+    };
+    let version = bounded("version", header.version, MAX_VERSION_BYTES);
+    let from_uid = bounded("from_uid", header.from_uid, MAX_UID_BYTES);
+    let to_uid = bounded("to_uid", header.to_uid, MAX_UID_BYTES);
+    let reply_to = ReplyTo::protobuf(header.cmd_id, header.seq, version, from_uid, to_uid);
+    (reply_to, too_long)
+}
+
+fn payload<'a>(parts: &Parts<'a>, cmd_id: u32) -> Result<Payload<'a>, DecodeError> {
+    if cmd_id == 0 {
         return Err(DecodeError::ZeroCommand);
     }
-    for (field, text, limit) in [
-        ("version", header.version, MAX_VERSION_BYTES),
-        ("from_uid", header.from_uid, MAX_UID_BYTES),
-        ("to_uid", header.to_uid, MAX_UID_BYTES),
-    ] {
-        if text.len() > limit {
-            return Err(DecodeError::TooLong { field });
-        }
-    }
-    let payload = if parts.type_name == BASE_REQUEST {
-        Payload::Json(json_of(fields::payload(parts.body)?)?)
-    } else {
-        Payload::Protobuf {
+    if parts.type_name != BASE_REQUEST {
+        return Ok(Payload::Protobuf {
             type_name: parts.type_name,
             body: parts.body,
-        }
-    };
-    Ok(Request {
-        cmd_id: header.cmd_id,
-        seq: header.seq,
-        claims: Claims {
-            user_id: Cow::Borrowed(header.from_uid),
-            session_id: Cow::Borrowed(""),
-            device_id: Cow::Borrowed(header.device_id),
-            platform: Cow::Borrowed(header.platform),
-            token: Cow::Borrowed(header.token),
-        },
-        traceparent: Cow::Borrowed(""),
-        payload,
-        reply_to: ReplyTo::protobuf(
-            header.cmd_id,
-            header.seq,
-            header.version,
-            header.from_uid,
-            header.to_uid,
-        ),
-    })
+        });
+    }
+    Ok(Payload::Json(json_of(fields::payload(parts.body)?)?))
 }
 
 /// Takes an envelope apart, for clients: command 0 is allowed, since that is how the gateway answers to what

@@ -75,6 +75,12 @@ pub enum DecodeError {
     /// The header is no `im.base.IMHeader`.
     #[error("the envelope's header is not an im.base.IMHeader")]
     BadHeader,
+    /// Text in the header that is not UTF-8. It is never replaced: two devices must not become one.
+    #[error("{field} is not UTF-8")]
+    NotUtf8 {
+        /// Name of the field.
+        field: &'static str,
+    },
     /// The body is not what the type name says.
     #[error("the envelope's body is not of its type")]
     BadBody,

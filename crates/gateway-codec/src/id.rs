@@ -1,8 +1,8 @@
 //! Validated ids, so that nothing unchecked of a peer's becomes a map key, a Redis key or a log field.
 //!
 //! The textual ids share their text, since one user's id is held by each of its sessions, and are one word each
-//! (`ArcStr`; an `Arc<str>` is two): an idle session holds a dozen of them. Braces and colons are refused because Redis
-//! keys are built of them: `user:sessions:{U}`.
+//! (`ArcStr`; an `Arc<str>` is two): an idle session holds a dozen of them. User and device ids are what other systems
+//! make of them: addresses, URIs, GUIDs in braces, names with spaces. Whoever builds keys of them escapes separators.
 
 mod random;
 #[cfg(test)]
@@ -12,8 +12,11 @@ use arcstr::{ArcStr, literal};
 
 pub use random::{RequestId, SessionId};
 
-/// Longest user, device or node id, in bytes.
-pub(crate) const MAX_ID_BYTES: usize = 128;
+/// Longest user or device id, in bytes. An OpenID Connect subject has at most 255.
+pub(crate) const MAX_ID_BYTES: usize = 256;
+
+/// Longest node id, in bytes.
+const MAX_NODE_ID_BYTES: usize = 128;
 
 /// Longest platform name, in bytes.
 const MAX_PLATFORM_BYTES: usize = 32;
@@ -49,16 +52,14 @@ pub enum IdError {
     NotHex,
 }
 
-/// Rules of user, device and node ids.
-fn check(text: &str) -> Result<(), IdError> {
+fn check(text: &str, max_bytes: usize, is_refused: fn(char) -> bool) -> Result<(), IdError> {
     if text.is_empty() {
         return Err(IdError::Empty);
     }
-    if text.len() > MAX_ID_BYTES {
-        return Err(IdError::TooLong(MAX_ID_BYTES));
+    if text.len() > max_bytes {
+        return Err(IdError::TooLong(max_bytes));
     }
-    let refused = |c: char| c.is_control() || c.is_whitespace() || matches!(c, '{' | '}' | ':');
-    if text.contains(refused) {
+    if text.contains(is_refused) {
         Err(IdError::BadCharacter)
     } else {
         Ok(())
@@ -115,14 +116,14 @@ macro_rules! textual_id {
 }
 
 macro_rules! plain_id {
-    ($name:ident) => {
+    ($name:ident, $max_bytes:expr, $is_refused:expr, $rules:literal) => {
         impl $name {
-            /// Checks the rules: 1 to 128 bytes, no control character, no white space, none of `{`, `}`, `:`.
+            #[doc = $rules]
             ///
             /// # Errors
             /// The rule that `text` breaks.
             pub fn parse(text: &str) -> Result<Self, IdError> {
-                check(text)?;
+                check(text, $max_bytes, $is_refused)?;
                 Ok(Self(text.into()))
             }
 
@@ -138,19 +139,34 @@ textual_id! {
     /// A user: what a back end calls an account. Compared byte by byte. Cheap to clone.
     UserId
 }
-plain_id!(UserId);
+plain_id!(
+    UserId,
+    MAX_ID_BYTES,
+    char::is_control,
+    "Checks the rules: 1 to 256 bytes, no control character."
+);
 
 textual_id! {
-    /// One device of a user, as the device names itself. Cheap to clone.
+    /// One device of a user, as the device names itself. Compared byte by byte. Cheap to clone.
     DeviceId
 }
-plain_id!(DeviceId);
+plain_id!(
+    DeviceId,
+    MAX_ID_BYTES,
+    char::is_control,
+    "Checks the rules: 1 to 256 bytes, no control character."
+);
 
 textual_id! {
     /// One running gateway of a cluster. Cheap to clone.
     NodeId
 }
-plain_id!(NodeId);
+plain_id!(
+    NodeId,
+    MAX_NODE_ID_BYTES,
+    |c| c.is_control() || c.is_whitespace() || matches!(c, '{' | '}' | ':'),
+    "Checks the rules: 1 to 128 bytes, no control character, no white space, none of `{`, `}`, `:`."
+);
 
 textual_id! {
     /// A kind of device with a policy of its own: `android`, `ios`, `web`, `desktop`, … Cheap to clone.

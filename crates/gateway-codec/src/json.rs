@@ -2,10 +2,13 @@
 //!
 //! One pass, no tree: known fields are read where they stand, `data` is kept as the slice it is, everything
 //! else is skipped. Fields without escapes are not copied. A field of the contract that stands twice is
-//! refused, because a proxy in front of us might have checked the other one; `null` counts as absent.
+//! refused, because a proxy in front of us might have checked the other one; `null` counts as absent. A message that is
+//! refused is read once more for what its reply has to repeat; see [`salvage`].
 //!
 //! It neither reads `timestamp` (the gateway's clock counts) nor looks into `data`.
 
+mod number;
+mod salvage;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -13,23 +16,32 @@ mod text;
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use crate::error::DecodeError;
-use crate::request::{Claims, Payload, ReplyTo, Request};
+use crate::request::{Claims, Payload, ReplyTo, Request, Unreadable};
+use number::Whole;
 pub(crate) use text::Text;
 
 /// How deep objects and arrays may stand inside one another in `data`. Back ends that parse recursively get
 /// nothing that could exhaust their stack.
 pub const MAX_DATA_DEPTH: usize = 128;
 
-/// Reads a JSON request.
+/// Reads a JSON request. A byte order mark before it is passed over (RFC 8259, 8.1).
 ///
 /// # Errors
-/// What is wrong with it, in words for the client.
-pub fn decode_json(text: &str) -> Result<Request<'_>, DecodeError> {
+/// What is wrong with it, in words for the client, and what of it a reply repeats.
+pub fn decode_json(text: &str) -> Result<Request<'_>, Unreadable> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    read(text).map_err(|error| Unreadable {
+        error,
+        reply_to: salvage::reply_to(text),
+    })
+}
+
+fn read(text: &str) -> Result<Request<'_>, DecodeError> {
     let mut head = Head::default();
     let mut deserializer = serde_json::Deserializer::from_str(text);
     (&mut head)
@@ -138,7 +150,7 @@ pub(crate) fn too_deep(json: &str) -> bool {
 #[derive(Default)]
 struct Head<'a> {
     cmd_id: Option<u32>,
-    seq: Option<u32>,
+    seq: Option<u64>,
     user_id: Option<Cow<'a, str>>,
     session_id: Option<Cow<'a, str>>,
     device_id: Option<Cow<'a, str>>,
@@ -183,10 +195,9 @@ impl Field {
 
     /// Name and what it has to be, for words about it.
     const fn rule(self) -> (&'static str, &'static str) {
-        const NUMBER: &str = "a whole number from 0 to 4294967295";
         match self {
             Self::CmdId => ("cmd_id", "a whole number from 1 to 4294967295"),
-            Self::Seq => ("seq", NUMBER),
+            Self::Seq => ("seq", "a whole number from 0 to 9007199254740991"),
             Self::UserId => ("user_id", "a string"),
             Self::SessionId => ("session_id", "a string"),
             Self::DeviceId => ("device_id", "a string"),
@@ -222,8 +233,8 @@ impl<'a> Head<'a> {
             Ok(map.next_value::<Option<Text<'a>>>()?.map(|text| text.0))
         }
         match field {
-            Field::CmdId => self.cmd_id = map.next_value()?,
-            Field::Seq => self.seq = map.next_value()?,
+            Field::CmdId => self.cmd_id = command(map.next_value()?)?,
+            Field::Seq => self.seq = map.next_value::<Option<Whole>>()?.map(|Whole(seq)| seq),
             Field::UserId => self.user_id = text(map)?,
             Field::SessionId => self.session_id = text(map)?,
             Field::DeviceId => self.device_id = text(map)?,
@@ -237,6 +248,11 @@ impl<'a> Head<'a> {
         }
         Ok(())
     }
+}
+
+fn command<E: Error>(number: Option<Whole>) -> Result<Option<u32>, E> {
+    let command = number.map(|Whole(number)| u32::try_from(number)).transpose();
+    command.map_err(|_| E::custom("too large"))
 }
 
 impl<'de> DeserializeSeed<'de> for &mut Head<'de> {
@@ -260,7 +276,7 @@ impl<'de> Visitor<'de> for &mut Head<'de> {
             let bit = 1 << field as u16;
             if !matches!(field, Field::Other) && self.seen & bit != 0 {
                 self.fault = Some(DecodeError::Duplicate { field: name });
-                return Err(serde::de::Error::custom("duplicate"));
+                return Err(M::Error::custom("duplicate"));
             }
             self.seen |= bit;
             if let Err(error) = self.read(field, &mut map) {

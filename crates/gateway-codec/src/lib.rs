@@ -20,6 +20,7 @@ mod envelope;
 mod error;
 mod id;
 mod json;
+mod lenient;
 mod notice;
 pub mod proto;
 mod push;
@@ -36,11 +37,12 @@ pub use envelope::{Envelope, PROTOCOL_VERSION, decode_envelope, decode_envelope_
 pub use error::{DecodeError, EncodeError};
 pub use id::{DeviceId, IdError, NodeId, Platform, RequestId, SessionId, UserId};
 pub use json::{MAX_DATA_DEPTH, decode_json};
+pub use lenient::{ReadError, read_object};
 pub use notice::Notice;
 pub use proto::gateway::{ConversationType, PushType};
 pub use push::{EncodedPush, MAX_PUSH_ID_BYTES, PushBody, PushError};
 pub use reply::{Body, Encoded, Reply, add_base_payload, encode_reply};
-pub use request::{Claims, Encoding, Payload, ReplyTo, Request};
+pub use request::{Claims, Encoding, Payload, ReplyTo, Request, Unreadable};
 pub use timestamp::Timestamp;
 
 /// The command of a notice, server to client.

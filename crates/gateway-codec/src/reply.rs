@@ -116,7 +116,8 @@ fn json_reply(to: &ReplyTo, as_string: bool, reply: &Reply<'_>) -> Result<Bytes,
 fn protobuf_reply(to: &ReplyTo, addressing: &Addressing, reply: &Reply<'_>) -> Result<Bytes, EncodeError> {
     let header = ImHeader {
         version: addressing.version.as_ref().to_owned(),
-        seq: to.seq,
+        // An envelope's own number has 32 bits.
+        seq: u32::try_from(to.seq).unwrap_or_default(),
         cmd_id: to.cmd_id,
         from_uid: addressing.to_uid.as_ref().to_owned(),
         to_uid: addressing.from_uid.as_ref().to_owned(),

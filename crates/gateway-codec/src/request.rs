@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::envelope::PROTOCOL_VERSION;
+use crate::error::DecodeError;
 
 /// The two ways a message is written on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -23,8 +24,9 @@ pub enum Encoding {
 pub struct Request<'a> {
     /// The command, 1 or more.
     pub cmd_id: u32,
-    /// The client's own number for this message; its reply repeats it. 0 where the client gives none.
-    pub seq: u32,
+    /// The client's own number for this message; its reply repeats it. 0 where the client gives none. In JSON up to
+    /// 2^53 − 1, in an envelope 32 bits.
+    pub seq: u64,
     /// What the message says of its sender.
     pub claims: Claims<'a>,
     /// W3C trace context as sent, unchecked; `""` where there is none.
@@ -32,6 +34,16 @@ pub struct Request<'a> {
     /// What is passed on.
     pub payload: Payload<'a>,
     /// What a reply needs to know of its request.
+    pub reply_to: ReplyTo,
+}
+
+/// A message that cannot be read, with what of it could be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{error}")]
+pub struct Unreadable {
+    /// What is wrong with it.
+    pub error: DecodeError,
+    /// Command and number as far as they could be read, for the reply that says so.
     pub reply_to: ReplyTo,
 }
 
@@ -99,7 +111,7 @@ pub struct ReplyTo {
     /// The request's command; 0 where it could not be read.
     pub cmd_id: u32,
     /// The request's number; 0 where it could not be read.
-    pub seq: u32,
+    pub seq: u64,
     pub(crate) form: Form,
 }
 
@@ -119,7 +131,7 @@ pub(crate) struct Addressing {
 
 impl ReplyTo {
     /// For a JSON request; `as_string` says whether the reply's `data` is a JSON string, or JSON itself.
-    pub fn json(cmd_id: u32, seq: u32, as_string: bool) -> Self {
+    pub fn json(cmd_id: u32, seq: u64, as_string: bool) -> Self {
         Self {
             cmd_id,
             seq,
@@ -136,7 +148,7 @@ impl ReplyTo {
         };
         Self {
             cmd_id,
-            seq,
+            seq: seq.into(),
             form: Form::Protobuf(Box::new(addressing)),
         }
     }
@@ -147,6 +159,14 @@ impl ReplyTo {
             Encoding::Json => Self::json(0, 0, true),
             Encoding::Protobuf => Self::protobuf(0, 0, PROTOCOL_VERSION, "", ""),
         }
+    }
+
+    /// The same for a command that only the server may send: a reply under a notice's or a push's number would be taken
+    /// for one, so it has command 0 and the request's `seq`.
+    #[must_use]
+    pub fn under_no_command(mut self) -> Self {
+        self.cmd_id = 0;
+        self
     }
 
     /// The encoding of the request, which is the reply's.

@@ -28,6 +28,7 @@ mod sharded;
 pub mod store;
 #[cfg(test)]
 mod testing;
+mod words;
 
 pub use cluster::{
     Cluster, ClusterEvents, ClusterSettings, Hints, Member, NodeLoad, Origin, PeerTransport, Unfit,

@@ -35,7 +35,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::SessionRecord;
+use crate::{SessionRecord, words};
 
 /// How a device came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -156,7 +156,11 @@ impl PresenceStream {
     fn put(&self, what: &'static str, record: &SessionRecord, at: Timestamp, reason: &str) {
         let event = Event {
             what,
-            device: format!("{} {} {}", record.user_id, record.platform, record.device_id),
+            device: words::join(&[
+                record.user_id.as_str(),
+                record.platform.as_str(),
+                record.device_id.as_str(),
+            ]),
             epoch: record.epoch,
             rest: format!(
                 "{} {} {} {reason}",

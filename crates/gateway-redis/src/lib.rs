@@ -12,6 +12,7 @@
 //! | `exchange` | commands over one connection, and what may be sent again |
 //! | `command` | commands and scripts, before they are sent |
 //! | `subscription` | pub/sub connections that come back |
+//! | `hash_tag` | names inside the braces of a key |
 //! | `error` | what goes wrong, in the words that callers act on |
 //! | `testing` | real servers for tests, with the feature `test-util` |
 #![forbid(unsafe_code)]
@@ -22,6 +23,7 @@ mod command;
 mod connections;
 mod error;
 mod exchange;
+mod hash_tag;
 mod metrics;
 mod subscription;
 #[cfg(feature = "test-util")]
@@ -37,6 +39,7 @@ pub use deadpool_redis::redis::{FromRedisValue, ToRedisArgs, Value};
 pub use self::command::{Command, Script};
 use self::connections::Connections;
 pub use self::error::{RedisError, SetupError, read};
+pub use self::hash_tag::hash_tag;
 pub use self::subscription::{Message, Subscription};
 use self::topology::Topology;
 

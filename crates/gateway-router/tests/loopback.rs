@@ -56,7 +56,7 @@ fn request(session: &str, seq: u32) -> CommandRequest {
     CommandRequest {
         request_id: format!("{session}-{seq}"),
         cmd_id: 2001,
-        seq,
+        seq: seq.into(),
         session_id: session.to_owned(),
         ..Default::default()
     }

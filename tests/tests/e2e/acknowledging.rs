@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use gateway_tests::http::Http;
 use gateway_tests::stack::SERVICE_KEY;
+use gateway_tests::token::{claims, token};
 use gateway_tests::{Stack, WsClient};
 use serde_json::{Value, json};
-
-use super::handshake::{claims, token};
 
 async fn push(http: Http, body: Value) -> Value {
     let answer = http.post("/api/push", &[("x-api-key", SERVICE_KEY)], &body).await;

@@ -8,11 +8,10 @@ use gateway_config::{Config, Secret};
 use gateway_server::{CommandAnswer, CommandError, Gateway, GatewayBuilder, GatewayHandle, Phase};
 use gateway_tests::WsClient;
 use gateway_tests::stack::SECRET;
+use gateway_tests::token::{claims, token};
 use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-
-use super::handshake::{claims, token};
 
 fn config() -> Config {
     let mut config = Config::for_dev();

@@ -1,25 +1,9 @@
 //! Contract section 2, "Handshake": where a token may stand, what is chosen, what is refused before a WebSocket is.
 
-use gateway_tests::stack::SECRET;
+use gateway_tests::token::{claims, token};
 use gateway_tests::{Event, Stack, WsClient};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
-
-/// Claims of a token that is good for the gateway under test.
-pub(crate) fn claims(user: &str, device: &str, platform: &str) -> Value {
-    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
-    json!({
-        "iss": "mychat-gateway", "aud": "mychat-client", "sub": user, "jti": format!("{user}-{device}-{now}"),
-        "iat": now, "exp": now + 600, "username": user, "device_id": device, "platform": platform,
-        "type": "access", "roles": [],
-    })
-}
-
-/// A token signed with the secret of the gateway under test.
-pub(crate) fn token(claims: &Value) -> String {
-    let key = EncodingKey::from_secret(SECRET.as_bytes());
-    encode(&Header::new(Algorithm::HS256), claims, &key).unwrap()
-}
 
 fn good() -> String {
     token(&claims("alice", "d1", "web"))

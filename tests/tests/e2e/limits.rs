@@ -135,7 +135,7 @@ async fn broken_envelopes_are_answered_and_the_socket_lives() {
         ("lengths that overflow", lengths(u64::MAX, u64::MAX)),
         (
             "cmd_id 0",
-            envelope::json_envelope(&envelope::header(0, 5), &json!({})),
+            envelope::json_envelope(&envelope::header(0, 0), &json!({})),
         ),
     ];
     for (index, (what, bytes)) in table.into_iter().enumerate() {

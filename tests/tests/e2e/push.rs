@@ -289,7 +289,7 @@ async fn wrong_pushes_are_refused_with_a_reason() {
     let key = [("x-api-key", SERVICE_KEY)];
     for (body, code) in [
         (json!({"content": "x"}), 400),
-        (json!({"user_id": "a b", "content": "x"}), 400),
+        (json!({"user_id": "a\nb", "content": "x"}), 400),
         (json!({"user_id": "bob", "type": "shout", "content": "x"}), 400),
         (
             json!({"user_id": "bob", "push_id": "x".repeat(129), "content": "x"}),

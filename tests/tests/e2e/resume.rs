@@ -7,10 +7,9 @@ use gateway_codec::proto::im::push::PushRequest;
 use gateway_tests::envelope::{header, json_envelope};
 use gateway_tests::raw::RawSocket;
 use gateway_tests::stack::SERVICE_KEY;
+use gateway_tests::token::{claims, token};
 use gateway_tests::{Stack, WsClient};
 use serde_json::{Value, json};
-
-use super::handshake::{claims, token};
 
 fn bobs_token() -> String {
     token(&claims("bob", "d1", "web"))

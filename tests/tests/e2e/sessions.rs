@@ -3,11 +3,10 @@
 use base64::Engine as _;
 use gateway_tests::raw::{RawSocket, frame};
 use gateway_tests::stack::{ADMIN_KEY, SERVICE_KEY};
+use gateway_tests::token::{claims, token};
 use gateway_tests::{Stack, WsClient, envelope, http::bearer};
 use http::Method;
 use serde_json::{Value, json};
-
-use super::handshake::{claims, token};
 
 #[tokio::test]
 async fn device_and_platform_may_come_in_headers() {

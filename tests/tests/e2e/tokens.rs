@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use gateway_tests::Stack;
 use gateway_tests::http::bearer;
+use gateway_tests::token::{claims, token};
 use serde_json::{Value, json};
-
-use super::handshake::{claims, token};
 
 async fn refresh(stack: &Stack, refresh_token: &Value, device_id: &str) -> (u16, Value) {
     let body = json!({"refresh_token": refresh_token, "device_id": device_id});

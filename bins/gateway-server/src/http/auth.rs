@@ -14,18 +14,17 @@ use crate::sign_in;
 use crate::upstream::Caller;
 
 /// Parts of a login's body that the gateway itself needs; the user service gets the body as it came.
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
+#[serde(default)]
 struct LoginBody {
-    #[serde(default)]
     device_id: String,
-    #[serde(default)]
     platform: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
+#[serde(default)]
 struct RefreshBody {
     refresh_token: String,
-    #[serde(default)]
     device_id: String,
 }
 
@@ -88,6 +87,9 @@ pub(super) async fn logout(api: &Api, call: Call) -> Result<Response<Bytes>, Fau
 
 pub(super) async fn refresh(api: &Api, call: Call) -> Result<Response<Bytes>, Fault> {
     let body: RefreshBody = call.json()?;
+    if body.refresh_token.is_empty() {
+        return Err(Fault::missing("refresh_token"));
+    }
     let device_id = if body.device_id.is_empty() {
         call.device_id.clone()
     } else {

@@ -17,14 +17,12 @@ use crate::presence::{self, Kick};
 const PAGE: usize = 100;
 const MAX_PAGE: usize = 1_000;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
+#[serde(default)]
 struct KickBody {
     user_id: String,
-    #[serde(default)]
     device_id: String,
-    #[serde(default)]
     platform: String,
-    #[serde(default)]
     reason: String,
 }
 
@@ -82,7 +80,7 @@ pub(super) async fn kick(api: &Api, call: Call) -> Result<Response<Bytes>, Fault
 }
 
 pub(super) async fn online(api: &Api, call: Call) -> Result<Response<Bytes>, Fault> {
-    let limit = match call.parameter("limit") {
+    let limit = match call.parameter("limit")? {
         None => PAGE,
         Some(text) => text
             .parse::<usize>()
@@ -90,7 +88,7 @@ pub(super) async fn online(api: &Api, call: Call) -> Result<Response<Bytes>, Fau
             .filter(|limit| (1..=MAX_PAGE).contains(limit))
             .ok_or_else(|| Fault::rule(Code::BadRequest, "limit is a number from 1 to 1000"))?,
     };
-    let cursor = call.parameter("cursor").filter(|cursor| !cursor.is_empty());
+    let cursor = call.parameter("cursor")?.filter(|cursor| !cursor.is_empty());
     let page = api
         .pipeline
         .registry

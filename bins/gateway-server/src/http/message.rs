@@ -6,13 +6,12 @@ use bytes::Bytes;
 use gateway_codec::{Body, Code, Reply, Request, decode_json, encode_reply};
 use gateway_config::LocalHandler;
 use http::{Response, StatusCode};
-use serde::Deserialize;
 
 use super::{Api, Call, auth};
 use crate::fault::Fault;
 use crate::pipeline::handlers::Command;
-use crate::pipeline::perform::{data, heartbeat};
-use crate::pipeline::{Action, Target};
+use crate::pipeline::perform::{RefreshToken, VerifyToken, data, heartbeat, login_data};
+use crate::pipeline::{Action, Target, for_clients, is_for_clients};
 use crate::presence;
 use crate::sign_in;
 use crate::upstream::Caller;
@@ -23,6 +22,9 @@ pub(super) async fn message(api: &Api, call: Call) -> Result<Response<Bytes>, Fa
     api.pipeline.load.received();
     let identity = call.identity()?;
     belongs(api, &request, identity).await?;
+    if is_for_clients(request.cmd_id) {
+        return Err(for_clients(request.cmd_id));
+    }
     let target = api.pipeline.target(request.cmd_id).ok_or_else(|| {
         Fault::rule(
             Code::NotFound,
@@ -67,11 +69,11 @@ async fn answer(api: &Api, call: &Call, request: Request<'_>, target: Target) ->
     let pipeline = &api.pipeline;
     let identity = call.identity()?;
     if auth::is_login(&target.action) {
-        let json = data::<&serde_json::value::RawValue>(&request)?;
+        let json = login_data(&request)?;
         let login = auth::sign_in_with(
             api,
             call,
-            json.get(),
+            json,
             &request.claims.device_id,
             &request.claims.platform,
         )
@@ -88,14 +90,14 @@ async fn answer(api: &Api, call: &Call, request: Request<'_>, target: Target) ->
     match (target.action, target.route) {
         (Action::Local(LocalHandler::Heartbeat), _) => Ok(Content::Json(heartbeat(pipeline.clock.now()))),
         (Action::Local(LocalHandler::VerifyToken), _) => {
-            let Verify { token } = data(&request)?;
+            let VerifyToken { token, .. } = data(&request)?;
             let info = pipeline.sign_in.authenticate(&token).await?;
             pipeline.sign_in.confirm(&info).await?;
             let json = serde_json::json!({"valid": true, "user_info": sign_in::token_info(&info)});
             Ok(Content::Json(json.to_string()))
         }
         (Action::Local(LocalHandler::RefreshToken), _) => {
-            let Refresh { refresh_token } = data(&request)?;
+            let RefreshToken { refresh_token, .. } = data(&request)?;
             let device_id = Some(identity.device_id().as_str());
             let pair = pipeline.sign_in.refresh(&refresh_token, device_id).await?;
             Ok(Content::Json(sign_in::pair_json(&pair).to_string()))
@@ -113,16 +115,6 @@ async fn answer(api: &Api, call: &Call, request: Request<'_>, target: Target) ->
             Err(Fault::rule(Code::BadRequest, "this command needs a WebSocket"))
         }
     }
-}
-
-#[derive(Deserialize)]
-struct Verify {
-    token: String,
-}
-
-#[derive(Deserialize)]
-struct Refresh {
-    refresh_token: String,
 }
 
 /// `user_id` and `session_id` are the bearer's own or empty (403 else), `device_id` is the token's (401 else).

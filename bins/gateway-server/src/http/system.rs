@@ -41,10 +41,10 @@ pub struct System {
     pub started: Instant,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
+#[serde(default)]
 pub(crate) struct ReloadBody {
     config_type: String,
-    #[serde(default)]
     config_path: Option<String>,
 }
 

@@ -24,7 +24,7 @@ pub struct Command {
     /// Command number.
     pub cmd_id: u32,
     /// The client's own number of the message.
-    pub seq: u32,
+    pub seq: u64,
     /// Who asks; `None` only where the command's route is public.
     pub user_id: Option<UserId>,
     /// The session it came by; `None` by HTTP.

@@ -2,10 +2,12 @@
 //!
 //! Nothing of it is believed here; a token is checked when the session is bound.
 
-use gateway_codec::{DeviceId, Encoding, Platform};
+use gateway_codec::{DeviceId, Encoding, IdError, Platform};
 use gateway_net::{Handshake, Refusal};
 use http::StatusCode;
-use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
+use http::header::SEC_WEBSOCKET_PROTOCOL;
+
+use crate::params::{self, ParamError};
 
 /// A handshake's words, parsed.
 #[derive(Default)]
@@ -30,35 +32,26 @@ impl Hello {
     /// Parses a handshake.
     ///
     /// # Errors
-    /// 400 where a device id or a platform is given but is not one.
+    /// 400 that names a parameter which is given but is not what it should be.
     pub fn parse(handshake: &Handshake) -> Result<Self, Refusal> {
-        let mut hello = Self::default();
-        let mut device_id = header(handshake, "x-device-id").map(str::to_owned);
-        let mut platform = header(handshake, "x-platform").map(str::to_owned);
-        for (name, value) in form_pairs(&handshake.query) {
-            match name.as_str() {
-                "token" if !value.is_empty() => hello.token = Some(value),
-                "device_id" => device_id = Some(value),
-                "platform" => platform = Some(value),
-                "last_push_id" if !value.is_empty() => hello.last_push_id = Some(value.into()),
-                "ack" => hello.acknowledges = value == "1",
-                _ => {}
-            }
-        }
+        Self::read(handshake).map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))
+    }
+
+    fn read(handshake: &Handshake) -> Result<Self, ParamError> {
+        let query =
+            |name| params::query(&handshake.query, name).map(|value| value.filter(|it| !it.is_empty()));
+        let mut hello = Self {
+            token: query("token")?,
+            last_push_id: query("last_push_id")?.map(Into::into),
+            acknowledges: query("ack")?.is_some_and(|ack| ack == "1"),
+            ..Self::default()
+        };
         hello.take_subprotocols(handshake);
-        if let Some(token) = header(handshake, AUTHORIZATION.as_str()).and_then(bearer) {
+        if let Some(token) = params::header(&handshake.headers, "Authorization")?.and_then(bearer) {
             hello.token = Some(token.to_owned());
         }
-        hello.device_id = device_id
-            .filter(|id| !id.is_empty())
-            .map(|id| DeviceId::parse(&id))
-            .transpose()
-            .map_err(|_| refusal("device_id is not valid"))?;
-        hello.platform = platform
-            .filter(|platform| !platform.is_empty())
-            .map(|platform| Platform::parse(&platform))
-            .transpose()
-            .map_err(|_| refusal("platform is not valid"))?;
+        hello.device_id = either(handshake, ["device_id", "X-Device-ID"], DeviceId::parse)?;
+        hello.platform = either(handshake, ["platform", "X-Platform"], Platform::parse)?;
         Ok(hello)
     }
 
@@ -94,19 +87,18 @@ pub fn bearer(value: &str) -> Option<&str> {
     (scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty()).then(|| token.trim())
 }
 
-/// The pairs of a query string (`application/x-www-form-urlencoded`), decoded.
-pub fn form_pairs(query: &str) -> impl Iterator<Item = (String, String)> + '_ {
-    form_urlencoded::parse(query.as_bytes()).map(|(name, value)| (name.into_owned(), value.into_owned()))
-}
-
-fn header<'h>(handshake: &'h Handshake, name: &str) -> Option<&'h str> {
-    handshake.headers.get(name)?.to_str().ok()
-}
-
-fn refusal(message: &'static str) -> Refusal {
-    Refusal {
-        status: StatusCode::BAD_REQUEST,
-        message: message.into(),
-        retry_after: None,
+/// An id from the query or, where that has none, from a header.
+fn either<T>(
+    handshake: &Handshake,
+    [parameter, header]: [&'static str; 2],
+    parse: impl Fn(&str) -> Result<T, IdError>,
+) -> Result<Option<T>, ParamError> {
+    let id = |name, text: &str| parse(text).map_err(|error| ParamError::Id(name, error)).map(Some);
+    if let Some(text) = params::query(&handshake.query, parameter)?.filter(|text| !text.is_empty()) {
+        return id(parameter, &text);
+    }
+    match params::header(&handshake.headers, header)? {
+        Some(text) => id(header, text),
+        None => Ok(None),
     }
 }

@@ -5,11 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use gateway_codec::{Body, Claims, Code, Payload, ReplyTo, Request};
+use gateway_codec::{Body, Claims, Code, Payload, ReadError, ReplyTo, Request, read_object};
 use gateway_config::{LocalHandler, ServiceName};
 use gateway_router::CallLimits;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
+use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use super::handlers::Command;
@@ -98,6 +100,9 @@ impl Pipeline {
     /// 5006: no reply, unless it cannot be read.
     fn acknowledge(&self, session: &Session, request: &Request<'_>) {
         match data::<PushAck>(request) {
+            Ok(ack) if ack.push_id.is_empty() => {
+                self.refuse(session, &request.reply_to, &Fault::missing("push_id"));
+            }
             Ok(ack) => {
                 session.set_acknowledges();
                 self.delivery.acked(session.id, &ack.push_id);
@@ -114,11 +119,7 @@ impl Pipeline {
                 (request.claims.token.to_string(), data.last_push_id)
             }
             Ok(_) => {
-                return self.refuse(
-                    session,
-                    &request.reply_to,
-                    &Fault::rule(Code::BadRequest, "token is missing"),
-                );
+                return self.refuse(session, &request.reply_to, &Fault::missing("token"));
             }
             Err(fault) => return self.refuse(session, &request.reply_to, &fault),
         };
@@ -158,6 +159,9 @@ impl Pipeline {
     /// 4: a new pair for a refresh token; a bound session of that device takes the later expiry.
     fn refresh(self: &Arc<Self>, session: &Arc<Session>, bound: Option<Bound>, request: Request<'_>) {
         let data = match data::<RefreshToken>(&request) {
+            Ok(data) if data.refresh_token.is_empty() => {
+                return self.refuse(session, &request.reply_to, &Fault::missing("refresh_token"));
+            }
             Ok(data) => data,
             Err(fault) => return self.refuse(session, &request.reply_to, &fault),
         };
@@ -319,26 +323,26 @@ impl InFlight {
 }
 
 /// Data of command 5006.
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
+#[serde(default)]
 struct PushAck {
     push_id: String,
 }
 
 /// Data of command 1002.
-#[derive(Deserialize)]
-struct VerifyToken {
-    #[serde(default)]
-    token: String,
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct VerifyToken {
+    pub(crate) token: String,
     /// The last push that the device has; for a session that is bound by this command.
-    #[serde(default)]
     last_push_id: Option<String>,
 }
 
 /// Data of command 4.
-#[derive(Deserialize)]
-struct RefreshToken {
-    refresh_token: String,
-    #[serde(default)]
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(crate) struct RefreshToken {
+    pub(crate) refresh_token: String,
     device_id: String,
 }
 
@@ -351,15 +355,29 @@ pub fn heartbeat(now: gateway_codec::Timestamp) -> String {
     data
 }
 
+/// How errors name the data of a command.
+const DATA: &str = "data of this command";
+
 /// The data of a command that is answered here: JSON, in either encoding.
-pub fn data<'r, T: Deserialize<'r>>(request: &'r Request<'_>) -> Result<T, Fault> {
-    let Payload::Json(json) = &request.payload else {
-        return Err(Fault::rule(
+pub fn data<T: DeserializeOwned>(request: &Request<'_>) -> Result<T, Fault> {
+    read_object(json_payload(request)?).map_err(|error| Fault::unreadable(DATA, &error))
+}
+
+/// The data of a login by HTTP, which goes on to the user service as it stands.
+pub fn login_data<'r>(request: &'r Request<'_>) -> Result<&'r str, Fault> {
+    serde_json::from_str::<&RawValue>(json_payload(request)?)
+        .map(RawValue::get)
+        .map_err(|error| Fault::unreadable(DATA, &ReadError::not_json(&error)))
+}
+
+fn json_payload<'r>(request: &'r Request<'_>) -> Result<&'r str, Fault> {
+    match &request.payload {
+        Payload::Json(json) => Ok(json),
+        Payload::Protobuf { .. } => Err(Fault::rule(
             Code::BadRequest,
             "this command takes im.base.BaseRequest",
-        ));
-    };
-    serde_json::from_str(json).map_err(|error| Fault::json("data of this command", &error))
+        )),
+    }
 }
 
 fn caller<'a>(session: &'a Session, bound: Option<&'a Bound>, claims: &'a Claims<'_>) -> Caller<'a> {

@@ -77,7 +77,7 @@ fn each_bad_claim_has_its_own_error() {
         ("nbf", json!("x"), AuthError::BadClaim("nbf")),
         ("iat", json!(far + 1), AuthError::NotYetValid),
         ("iat", json!("x"), AuthError::BadClaim("iat")),
-        ("sub", json!("a b"), AuthError::BadClaim("sub")),
+        ("sub", json!("a\nb"), AuthError::BadClaim("sub")),
         ("sub", json!(7), AuthError::BadClaim("sub")),
         ("username", json!(7), AuthError::BadClaim("username")),
         ("device_id", json!(""), AuthError::BadClaim("device_id")),

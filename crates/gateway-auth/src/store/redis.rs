@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use gateway_codec::{DeviceId, Platform, Timestamp, UserId};
-use gateway_redis::{Command, FromRedisValue, Redis, RedisError, Script, Value, read};
+use gateway_redis::{Command, FromRedisValue, Redis, RedisError, Script, Value, hash_tag, read};
 use serde_json::json;
 
 use super::families::{MAX_FAMILIES_PER_USER, REPEAT_WINDOW};
@@ -94,7 +94,8 @@ impl RedisTokenStore {
     }
 
     fn families_key(&self, user: &UserId) -> String {
-        self.redis.key(&format!("user:refresh_tokens:{{{user}}}"))
+        self.redis
+            .key(&format!("user:refresh_tokens:{}", hash_tag(user.as_str())))
     }
 
     fn revoked_key(&self, id: &str) -> String {

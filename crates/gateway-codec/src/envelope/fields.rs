@@ -24,30 +24,55 @@ pub(super) struct Header<'a> {
 struct Malformed;
 
 impl<'a> Header<'a> {
-    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, DecodeError> {
-        Self::parse(bytes).map_err(|Malformed| DecodeError::BadHeader)
+    /// Reads a header.
+    ///
+    /// # Errors
+    /// What is wrong with it, and the header as far as it could be read: a field whose text is not UTF-8 is left empty and
+    /// those behind it are read.
+    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, (DecodeError, Self)> {
+        let mut header = Self::default();
+        match header.parse(bytes) {
+            Ok(None) => Ok(header),
+            Ok(Some(field)) => Err((DecodeError::NotUtf8 { field }, header)),
+            Err(Malformed) => Err((DecodeError::BadHeader, header)),
+        }
     }
 
-    fn parse(mut rest: &'a [u8]) -> Result<Self, Malformed> {
-        let mut header = Self::default();
+    /// Names the first field that is not UTF-8.
+    fn parse(&mut self, mut rest: &'a [u8]) -> Result<Option<&'static str>, Malformed> {
+        let mut not_utf8 = None;
         while !rest.is_empty() {
             let (tag, wire) = decode_key(&mut rest).map_err(|_| Malformed)?;
-            match tag {
-                1 => header.version = text(wire, &mut rest)?,
-                2 => header.seq = number(wire, &mut rest)?,
-                3 => header.cmd_id = number(wire, &mut rest)?,
-                4 => header.from_uid = text(wire, &mut rest)?,
-                5 => header.to_uid = text(wire, &mut rest)?,
+            let (field, name) = match tag {
+                1 => (&mut self.version, "version"),
+                2 => {
+                    self.seq = number(wire, &mut rest)?;
+                    continue;
+                }
+                3 => {
+                    self.cmd_id = number(wire, &mut rest)?;
+                    continue;
+                }
+                4 => (&mut self.from_uid, "from_uid"),
+                5 => (&mut self.to_uid, "to_uid"),
                 6 => {
                     number(wire, &mut rest)?;
+                    continue;
                 }
-                7 => header.token = text(wire, &mut rest)?,
-                8 => header.device_id = text(wire, &mut rest)?,
-                9 => header.platform = text(wire, &mut rest)?,
-                _ => skip(wire, tag, &mut rest)?,
+                7 => (&mut self.token, "token"),
+                8 => (&mut self.device_id, "device_id"),
+                9 => (&mut self.platform, "platform"),
+                _ => {
+                    skip(wire, tag, &mut rest)?;
+                    continue;
+                }
+            };
+            match simdutf8::basic::from_utf8(bytes(wire, &mut rest)?) {
+                Ok(text) => *field = text,
+                Err(_) => not_utf8 = not_utf8.or(Some(name)),
             }
         }
-        Ok(header)
+        Ok(not_utf8)
     }
 }
 
@@ -77,10 +102,6 @@ fn bytes<'a>(wire: WireType, rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed>
     let (taken, tail) = rest.split_at_checked(len).ok_or(Malformed)?;
     *rest = tail;
     Ok(taken)
-}
-
-fn text<'a>(wire: WireType, rest: &mut &'a [u8]) -> Result<&'a str, Malformed> {
-    simdutf8::basic::from_utf8(bytes(wire, rest)?).map_err(|_| Malformed)
 }
 
 /// A `uint32`, which protobuf cuts off a longer varint.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::proto::im::base::BaseRequest;
 use crate::request::Encoding;
 
 /// Version 1.0, number 7, command 2001, from `alice`; a BaseRequest whose payload is `{}`.
@@ -70,11 +71,18 @@ fn a_base_request_must_carry_json() {
         (b"\x08\x01", DecodeError::BadBody),
     ] {
         let message = encode_envelope(&header(), BASE_REQUEST, body);
-        assert_eq!(decode_envelope(&message).err(), Some(fault), "{body:x?}");
+        assert_eq!(
+            decode_envelope(&message).err().map(|unreadable| unreadable.error),
+            Some(fault),
+            "{body:x?}"
+        );
     }
     let deep = format!("{}{}", "[".repeat(129), "]".repeat(129));
     let message = crate::encode_base_request(&header(), &deep);
-    assert_eq!(decode_envelope(&message).err(), Some(DecodeError::TooDeep));
+    assert_eq!(
+        decode_envelope(&message).err().map(|unreadable| unreadable.error),
+        Some(DecodeError::TooDeep)
+    );
 }
 
 #[test]
@@ -126,7 +134,9 @@ fn each_fault_of_the_framing_is_told_apart() {
         ([&[3, 1, b't'][..], version].concat(), DecodeError::ZeroCommand),
     ] {
         assert_eq!(
-            decode_envelope(&sealed(&covered)).err(),
+            decode_envelope(&sealed(&covered))
+                .err()
+                .map(|unreadable| unreadable.error),
             Some(fault),
             "{covered:x?}"
         );
@@ -137,7 +147,9 @@ fn each_fault_of_the_framing_is_told_apart() {
 fn fewer_bytes_than_a_checksum_are_refused() {
     for length in 0..4 {
         assert_eq!(
-            decode_envelope(&[0; 4][..length]).err(),
+            decode_envelope(&[0; 4][..length])
+                .err()
+                .map(|unreadable| unreadable.error),
             Some(DecodeError::TooShort)
         );
     }
@@ -150,7 +162,7 @@ fn a_flipped_bit_anywhere_is_found() {
         let mut flipped = sample.clone();
         flipped[bit / 8] ^= 1 << (bit % 8);
         assert_eq!(
-            decode_envelope(&flipped).err(),
+            decode_envelope(&flipped).err().map(|unreadable| unreadable.error),
             Some(DecodeError::BadChecksum),
             "bit {bit}"
         );
@@ -185,7 +197,7 @@ fn a_header_that_would_be_kept_is_bounded() {
     ] {
         let message = encode_envelope(&header, "t", b"");
         assert_eq!(
-            decode_envelope(&message).err(),
+            decode_envelope(&message).err().map(|unreadable| unreadable.error),
             Some(DecodeError::TooLong { field })
         );
     }
@@ -201,6 +213,40 @@ fn a_client_may_read_command_0() {
         BASE_RESPONSE,
         b"",
     );
-    assert_eq!(decode_envelope(&message).err(), Some(DecodeError::ZeroCommand));
+    assert_eq!(
+        decode_envelope(&message).err().map(|unreadable| unreadable.error),
+        Some(DecodeError::ZeroCommand)
+    );
     assert_eq!(decode_envelope_raw(&message).unwrap().header.cmd_id, 0);
+}
+
+#[test]
+fn the_reply_to_a_readable_header_carries_its_command_and_number() {
+    // A device id that is not UTF-8, in front of command and number.
+    let header = [
+        &[0x42, 2, 0xFF, 0xFE][..],
+        &[0x10, 7, 0x18, 0xB9, 0x17],
+        b"\x22\x05alice",
+    ]
+    .concat();
+    let mut bytes = vec![u8::try_from(header.len()).unwrap(), 1, b'T'];
+    bytes.extend(header);
+    bytes.extend(crc32fast::hash(&bytes).to_le_bytes());
+    let unreadable = decode_envelope(&bytes).unwrap_err();
+    assert_eq!(unreadable.error, DecodeError::NotUtf8 { field: "device_id" });
+    assert_eq!(unreadable.reply_to, ReplyTo::protobuf(3001, 7, "", "alice", ""));
+    assert_eq!(unreadable.to_string(), "device_id is not UTF-8");
+
+    let header = ImHeader {
+        cmd_id: 4,
+        seq: 9,
+        ..ImHeader::default()
+    };
+    let request = BaseRequest {
+        payload: Bytes::from_static(b"{no"),
+    };
+    let unreadable =
+        decode_envelope(&encode_envelope(&header, BASE_REQUEST, &request.encode_to_vec())).unwrap_err();
+    assert_eq!(unreadable.error, DecodeError::BadPayload);
+    assert_eq!(unreadable.reply_to, ReplyTo::protobuf(4, 9, "", "", ""));
 }

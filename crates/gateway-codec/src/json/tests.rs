@@ -41,7 +41,9 @@ fn null_counts_as_absent() {
     assert_eq!((request.seq, request.claims.token.as_ref()), (0, ""));
     assert_eq!(payload(&request), "{}");
     assert_eq!(
-        decode_json(r#"{"cmd_id":null}"#).err(),
+        decode_json(r#"{"cmd_id":null}"#)
+            .err()
+            .map(|unreadable| unreadable.error),
         Some(DecodeError::Missing { field: "cmd_id" })
     );
 }
@@ -101,7 +103,7 @@ fn each_fault_is_named_to_the_client() {
         ),
         (
             r#"{"cmd_id":1,"seq":"a"}"#,
-            "seq is not a whole number from 0 to 4294967295",
+            "seq is not a whole number from 0 to 9007199254740991",
         ),
         (r#"{"cmd_id":1,"user_id":5}"#, "user_id is not a string"),
         (r#"{"cmd_id":1,"token":{}}"#, "token is not a string"),
@@ -146,10 +148,17 @@ fn data_nested_too_deeply_is_refused() {
     };
     assert!(decode_json(&nested(MAX_DATA_DEPTH)).is_ok());
     assert_eq!(
-        decode_json(&nested(MAX_DATA_DEPTH + 1)).err(),
+        decode_json(&nested(MAX_DATA_DEPTH + 1))
+            .err()
+            .map(|unreadable| unreadable.error),
         Some(DecodeError::TooDeep)
     );
-    assert_eq!(decode_json(&nested(500_000)).err(), Some(DecodeError::TooDeep));
+    assert_eq!(
+        decode_json(&nested(500_000))
+            .err()
+            .map(|unreadable| unreadable.error),
+        Some(DecodeError::TooDeep)
+    );
 }
 
 #[test]
@@ -157,4 +166,41 @@ fn many_brackets_beside_one_another_or_in_strings_are_not_depth() {
     assert!(!too_deep(&format!("[{}[]]", "[],".repeat(1_000))));
     assert!(!too_deep(&format!(r#"["\"{}\\"]"#, "[".repeat(1_000))));
     assert!(too_deep(&format!(r#"["\\",{}]"#, "[".repeat(1_000))));
+}
+
+#[test]
+fn numbers_are_read_as_clients_write_them() {
+    let request = decode_json("\u{feff}{\"cmd_id\":3001.0,\"seq\":1767868200123}").unwrap();
+    assert_eq!((request.cmd_id, request.seq), (3001, 1_767_868_200_123));
+    assert_eq!(decode_json(r#"{"cmd_id":1,"seq":7.0}"#).unwrap().seq, 7);
+}
+
+#[test]
+fn what_is_refused_says_which_request_it_was() {
+    for (text, error) in [
+        (
+            r#"{"cmd_id":3001,"seq":77,"platform":2}"#,
+            "platform is not a string",
+        ),
+        (
+            r#"{"platform":[],"cmd_id":3001,"seq":77}"#,
+            "platform is not a string",
+        ),
+        (
+            r#"{"cmd_id":3001,"seq":77,"data":"\ud800"}"#,
+            "data is not text in Unicode",
+        ),
+        (
+            r#"{"cmd_id":3001,"seq":77,"token":"a","token":"b"}"#,
+            "token stands twice",
+        ),
+        (
+            r#"{"cmd_id":3001,"seq":77,"#,
+            "the message is not valid JSON (line 1, column 24)",
+        ),
+    ] {
+        let unreadable = decode_json(text).unwrap_err();
+        assert_eq!(unreadable.to_string(), error, "{text}");
+        assert_eq!(unreadable.reply_to, ReplyTo::json(3001, 77, true), "{text}");
+    }
 }

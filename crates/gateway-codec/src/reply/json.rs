@@ -17,11 +17,11 @@ pub(crate) struct JsonMessage(Vec<u8>);
 
 impl JsonMessage {
     /// Begins a message; `message` `""` stands for the code's own text, `data_len` is a guess at its size.
-    pub(crate) fn begin(cmd_id: u32, seq: u32, code: Code, message: &str, data_len: usize) -> Self {
+    pub(crate) fn begin(cmd_id: u32, seq: u64, code: Code, message: &str, data_len: usize) -> Self {
         // Quotes in `data` are escaped: an eighth more is about right for typical JSON in a string.
         let mut out = Self(Vec::with_capacity(HEAD_BYTES + data_len + data_len / 8));
         out.0.extend_from_slice(b"{\"cmd_id\":");
-        out.number(cmd_id);
+        out.number(cmd_id.into());
         out.key("seq");
         out.number(seq);
         out.key("code");
@@ -76,7 +76,7 @@ impl JsonMessage {
         self.0.push(b'"');
     }
 
-    fn number(&mut self, value: u32) {
+    fn number(&mut self, value: u64) {
         self.0
             .extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     }

@@ -22,12 +22,17 @@ local function forget(device)
   redis.call('ZREM', KEYS[2], device)
 end
 
--- An entry of the stream. No part holds white space; the reason may be empty.
+-- Ids come with their spaces written as %20 and % as %25, so that a space separates.
+local function plain(id)
+  return (string.gsub(id, '%%(%x%x)', function(code) return string.char(tonumber(code, 16)) end))
+end
+
+-- An entry of the stream. The reason may be empty.
 local function tell(event, device, epoch, rest)
-  local user, platform, id = string.match(device, '^(%S+) (%S+) (%S+)$')
-  local session, node, at, reason = string.match(rest, '^(%S+) (%S+) (%S+) (%S*)$')
+  local user, platform, id = string.match(device, '^([^ ]+) ([^ ]+) ([^ ]+)$')
+  local session, node, at, reason = string.match(rest, '^([^ ]+) ([^ ]+) ([^ ]+) ([^ ]*)$')
   if not (user and session) then return end
-  local entry = { 'event', event, 'user_id', user, 'platform', platform, 'device_id', id, 'seq', epoch,
+  local entry = { 'event', event, 'user_id', plain(user), 'platform', platform, 'device_id', plain(id), 'seq', epoch,
     'session_id', session, 'node', node, 'at', at }
   if reason ~= '' then
     entry[#entry + 1] = 'reason'

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Desk;
 use crate::store::redis::is_bound;
+use crate::words;
 
 static CLAIM: Script = Script::new(concat!(include_str!("events.lua"), include_str!("claim.lua")));
 static SETTLE: Script = Script::new(concat!(include_str!("events.lua"), include_str!("settle.lua")));
@@ -62,8 +63,9 @@ impl Desk {
 
     /// Whether the store has a session of this device.
     fn ask_store(&self, device: &str) -> Command {
-        let mut words = device.split(' ');
+        let mut words = words::split(device);
         let mut next = || words.next().unwrap_or_default();
-        is_bound(&self.redis, next(), next(), next())
+        let (user, platform, device) = (next(), next(), next());
+        is_bound(&self.redis, &user, &platform, &device)
     }
 }

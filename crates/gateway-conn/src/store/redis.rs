@@ -16,7 +16,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use gateway_codec::{NodeId, Timestamp, UserId};
 use gateway_config::DevicePolicy;
-use gateway_redis::{Command, Redis, RedisError, Script, Value, read};
+use gateway_redis::{Command, Redis, RedisError, Script, Value, hash_tag, read};
 use tokio::runtime::Handle;
 
 use self::index::Indexes;
@@ -101,7 +101,8 @@ impl RedisSessionStore {
     }
 
     fn keys(&self, user: &UserId) -> [String; 3] {
-        ["sessions", "platform", "tombstones"].map(|kind| self.redis.key(&format!("user:{kind}:{{{user}}}")))
+        let tag = hash_tag(user.as_str());
+        ["sessions", "platform", "tombstones"].map(|kind| self.redis.key(&format!("user:{kind}:{tag}")))
     }
 
     /// A script on one user's keys, with the arguments that all of them take.
@@ -422,7 +423,7 @@ impl SessionStore for RedisSessionStore {
 /// Asks whether a device has a session.
 pub(crate) fn is_bound(redis: &Redis, user: &str, platform: &str, device: &str) -> Command {
     Command::new("HEXISTS")
-        .arg(redis.key(&format!("user:sessions:{{{user}}}")))
+        .arg(redis.key(&format!("user:sessions:{}", hash_tag(user))))
         .arg(format!("{platform}:{device}"))
 }
 

@@ -137,7 +137,7 @@ fn request(seq: u32) -> CommandRequest {
     CommandRequest {
         request_id: "0190d9a47a8c7cc1b2a452c2f8a3a001".to_owned(),
         cmd_id: 2001,
-        seq,
+        seq: seq.into(),
         user_id: "alice".to_owned(),
         session_id: "0190d9a47a8c7cc1b2a452c2f8a3a002".to_owned(),
         device_id: "phone".to_owned(),

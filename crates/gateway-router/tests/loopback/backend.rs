@@ -125,7 +125,7 @@ impl Record {
             .unwrap()
             .entry(request.session_id)
             .or_default()
-            .push(request.seq);
+            .push(u32::try_from(request.seq).unwrap());
         let answer_only = self.answer_only.load(Ordering::SeqCst);
         if self.hang.load(Ordering::SeqCst) || (answer_only > 0 && count > answer_only) {
             return None;

@@ -1,6 +1,6 @@
 //! JSON in.
 
-use gateway_codec::proto::gateway::PushType;
+use gateway_codec::{proto::gateway::PushType, read_object};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
@@ -40,13 +40,9 @@ pub(crate) fn read(kind: ServiceKind, cmd_id: u32, data: &[u8]) -> Result<Action
 }
 
 fn parse<T: DeserializeOwned>(data: &[u8]) -> Result<T, ServiceError> {
-    let data = if data.is_empty() { b"{}" } else { data };
-    // serde would take an array for a struct, its fields in order.
-    if data.trim_ascii_start().first() != Some(&b'{') {
-        return Err(ServiceError::bad("data is not a JSON object"));
-    }
-    serde_json::from_slice(data)
-        .map_err(|_| ServiceError::bad("data is not the JSON that this command takes"))
+    let text = std::str::from_utf8(data).map_err(|_| ServiceError::bad("data is not UTF-8"))?;
+    let text = if text.is_empty() { "{}" } else { text };
+    read_object(text).map_err(|error| ServiceError::bad(format!("data: {error}")))
 }
 
 fn unknown(cmd_id: u32) -> ServiceError {

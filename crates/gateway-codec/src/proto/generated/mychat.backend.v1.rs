@@ -7,8 +7,8 @@ pub struct CommandRequest {
     pub request_id: ::prost::alloc::string::String,
     #[prost(uint32, tag = "2")]
     pub cmd_id: u32,
-    #[prost(uint32, tag = "3")]
-    pub seq: u32,
+    #[prost(uint64, tag = "3")]
+    pub seq: u64,
     /// Who asks; empty for a command that is allowed before login.
     #[prost(string, tag = "4")]
     pub user_id: ::prost::alloc::string::String,

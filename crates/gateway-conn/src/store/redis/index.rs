@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{answer, texts};
-use crate::{SessionRecord, StoreError};
+use crate::{SessionRecord, StoreError, words};
 
 /// Entries that may wait to be written; past it they are left to the next renewal.
 const WAITING: usize = 65_536;
@@ -169,23 +169,26 @@ fn online(redis: &Redis, shard: u32) -> String {
     redis.key(&format!("gateway:online:{shard}"))
 }
 
-/// A session in its node's set: all that it takes to remove it. No part holds white space.
+/// A session in its node's set: all that it takes to remove it.
 fn member(record: &SessionRecord) -> String {
-    format!(
-        "{} {} {} {} {}",
-        record.user_id, record.platform, record.device_id, record.session_id, record.epoch
-    )
+    words::join(&[
+        record.user_id.as_str(),
+        record.platform.as_str(),
+        record.device_id.as_str(),
+        &record.session_id.to_string(),
+        &record.epoch.to_string(),
+    ])
 }
 
 /// Reads what [`member`] wrote; what it does not say of the session is left empty.
 pub(super) fn read_member(text: &str, node: &NodeId) -> Option<SessionRecord> {
-    let mut words = text.split(' ');
+    let mut words = words::split(text);
     let mut next = || words.next();
     Some(SessionRecord {
-        user_id: UserId::parse(next()?).ok()?,
-        platform: Platform::parse(next()?).ok()?,
-        device_id: DeviceId::parse(next()?).ok()?,
-        session_id: SessionId::parse(next()?).ok()?,
+        user_id: UserId::parse(&next()?).ok()?,
+        platform: Platform::parse(&next()?).ok()?,
+        device_id: DeviceId::parse(&next()?).ok()?,
+        session_id: SessionId::parse(&next()?).ok()?,
         epoch: next()?.parse().ok()?,
         node: node.clone(),
         connected_at: Timestamp::default(),

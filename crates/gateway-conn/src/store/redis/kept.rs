@@ -31,7 +31,7 @@ struct Kept {
     epoch: u64,
 }
 
-/// The field of a device in a user's hashes. Neither part holds a colon.
+/// The field of a device in a user's hashes. A platform holds no colon, so the first one ends it.
 pub(super) fn field(platform: &Platform, device: &DeviceId) -> String {
     format!("{}:{}", platform.as_str(), device.as_str())
 }

@@ -154,6 +154,7 @@ impl Lane for ScriptLane {
 
     fn submit(&self, command: Outgoing) -> Result<u64, Rejected> {
         let seq = CommandRequest::decode(command.request.clone()).unwrap().seq;
+        let seq = u32::try_from(seq).unwrap();
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.log
             .lock()
@@ -173,7 +174,7 @@ impl Lane for ScriptLane {
 /// Calls with sequence number `seq`; repeats come without a pause.
 pub(super) fn call(flow: &Flow, script: &Arc<Script>, service: u32, seq: u32, limits: CallLimits) -> Pending {
     let request = CommandRequest {
-        seq,
+        seq: seq.into(),
         ..Default::default()
     }
     .encode_to_vec()
@@ -215,7 +216,7 @@ pub(super) fn service(script: &Arc<Script>) -> Arc<Service> {
 /// Submits a command with sequence number `seq`, whose end goes to `told`.
 pub(super) fn submit(flow: &Flow, service: &Arc<Service>, seq: u32, limits: CallLimits, told: &Told) {
     let request = CommandRequest {
-        seq,
+        seq: seq.into(),
         ..Default::default()
     };
     let told = told.clone();

@@ -6,15 +6,7 @@ use super::*;
 
 #[test]
 fn what_is_not_the_json_of_the_command_is_400() {
-    for data in [
-        "[\"alice\"]",
-        "{",
-        "3",
-        "null",
-        "{\"username\":3}",
-        "\u{feff}{}",
-        "{} x",
-    ] {
+    for data in ["[\"alice\"]", "{", "3", "null", "{\"username\":3}", "{} x"] {
         let error = read(ServiceKind::User, 1001, data.as_bytes()).unwrap_err();
         assert_eq!(error.code, Code::BadRequest, "{data}");
     }
