@@ -19,9 +19,9 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use gateway_auth::{ApiKeys, Identity, KeyRole};
-use gateway_codec::{Code, read_object};
+use gateway_codec::{Code, RequestId, read_object};
 use gateway_net::{HttpRequest, HttpService};
-use http::{Method, Response, StatusCode};
+use http::{Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -29,8 +29,8 @@ use crate::fault::Fault;
 use crate::params;
 use crate::pipeline::Pipeline;
 use crate::pipeline::hello::bearer;
-use error::failure;
-use routes::{Access, Endpoint, Routes};
+use error::{failure, method_not_allowed};
+use routes::{Access, Endpoint, NoRoute, Routes};
 use system::System;
 
 /// The API, over the same parts as the WebSocket pipeline.
@@ -65,7 +65,7 @@ impl Api {
 
     async fn answer(&self, request: HttpRequest, surface: Surface) -> Response<Bytes> {
         let request_id = self.pipeline.upstream.request_id();
-        match self.dispatch(request, surface).await {
+        match self.dispatch(request, surface, &request_id).await {
             Ok(response) => response,
             Err(fault) => {
                 self.pipeline.metrics.refused(fault.code());
@@ -79,11 +79,21 @@ impl Api {
         }
     }
 
-    async fn dispatch(&self, request: HttpRequest, surface: Surface) -> Result<Response<Bytes>, Fault> {
-        let path = request.uri.path();
-        let route = self.routes.find(&request.method, path)?;
+    async fn dispatch(
+        &self,
+        request: HttpRequest,
+        surface: Surface,
+        request_id: &RequestId,
+    ) -> Result<Response<Bytes>, Fault> {
+        let route = match self.routes.find(&request.method, request.uri.path()) {
+            Ok(route) => route,
+            Err(NoRoute::Method { allowed, bare }) if surface.serves(bare) => {
+                return Ok(method_not_allowed(&allowed, request_id));
+            }
+            Err(_) => return Err(no_such_path()),
+        };
         if !surface.serves(route.bare) {
-            return Err(Fault::rule(Code::NotFound, "no such path"));
+            return Err(no_such_path());
         }
         let identity = self.admit(route.access, &request).await?;
         let call = Call {
@@ -224,6 +234,10 @@ impl Call {
     }
 }
 
+fn no_such_path() -> Fault {
+    Fault::rule(Code::NotFound, "no such path")
+}
+
 /// A bare resource, status 200.
 pub(crate) fn ok(body: &Value) -> Response<Bytes> {
     json(StatusCode::OK, body.to_string())
@@ -252,9 +266,4 @@ fn typed(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>)
         http::HeaderValue::from_static("no-store"),
     );
     response
-}
-
-/// Methods that a path has, for the answer 405.
-pub(crate) fn allowed(methods: &[Method]) -> String {
-    methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ")
 }

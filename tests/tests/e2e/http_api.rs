@@ -61,7 +61,9 @@ async fn bad_requests_name_their_fault() {
         400,
     );
     is_error(&http.get("/api/nothing", &[]).await, 404);
-    is_error(&http.get("/api/auth/login", &[]).await, 404);
+    let wrong_method = http.get("/api/auth/login", &[]).await;
+    is_error(&wrong_method, 405);
+    assert_eq!(wrong_method.headers["allow"], "POST");
     is_error(&http.get("/api/auth/verify", &[]).await, 401);
     is_error(
         &http

@@ -1,10 +1,7 @@
 //! The table of the HTTP API: every path, who may ask for it, and what it is for.
 
-use gateway_codec::Code;
 use http::Method;
 use matchit::Router;
-
-use crate::fault::Fault;
 
 /// What a path leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -222,29 +219,37 @@ impl Routes {
     /// The route of a request; HEAD is served where GET is.
     ///
     /// # Errors
-    /// 404 for a path that is not in the table, and for a method that the path has not.
-    pub fn find(&self, method: &Method, path: &str) -> Result<&HttpRoute, Fault> {
+    /// For a path that is not in the table, or a method that the path does not have.
+    pub fn find(&self, method: &Method, path: &str) -> Result<&HttpRoute, NoRoute> {
         let method = if method == Method::HEAD {
             &Method::GET
         } else {
             method
         };
-        let found = self
-            .router
-            .at(path)
-            .map_err(|_| Fault::rule(Code::NotFound, "no such path"))?;
-        found
-            .value
-            .iter()
-            .find(|route| route.method == *method)
-            .ok_or_else(|| {
-                let methods: Vec<Method> = found.value.iter().map(|route| route.method.clone()).collect();
-                Fault::rule(
-                    Code::NotFound,
-                    format!("this path takes {}", super::allowed(&methods)),
-                )
-            })
+        let routes = self.router.at(path).map_err(|_| NoRoute::Path)?.value;
+        let found = routes.iter().find(|route| route.method == *method);
+        found.ok_or_else(|| NoRoute::Method {
+            allowed: allowed(routes),
+            bare: routes.iter().any(|route| route.bare),
+        })
     }
+}
+
+/// Why a request has no route.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NoRoute {
+    /// No such path: 404.
+    Path,
+    /// The path does not have the method: 405, with what it has for `Allow` (RFC 9110, 15.5.6).
+    Method { allowed: String, bare: bool },
+}
+
+fn allowed(routes: &[HttpRoute]) -> String {
+    let mut methods: Vec<&str> = routes.iter().map(|route| route.method.as_str()).collect();
+    if methods.contains(&"GET") {
+        methods.push("HEAD");
+    }
+    methods.join(", ")
 }
 
 /// The paths that a line of the table is served under.
@@ -282,8 +287,17 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_method_names_the_right_one() {
-        let fault = Routes::default().find(&Method::GET, "/api/auth/login").err();
-        assert!(fault.is_some_and(|fault| fault.told().contains("POST")));
+    fn a_wrong_method_names_the_right_ones() {
+        let routes = Routes::default();
+        let missing = |method, path| routes.find(method, path).map(|route| route.endpoint).err();
+        let only = |allowed: &str, bare| {
+            Some(NoRoute::Method {
+                allowed: allowed.to_owned(),
+                bare,
+            })
+        };
+        assert_eq!(missing(&Method::GET, "/api/auth/login"), only("POST", false));
+        assert_eq!(missing(&Method::POST, "/livez"), only("GET, HEAD", true));
+        assert_eq!(missing(&Method::GET, "/api/nothing"), Some(NoRoute::Path));
     }
 }
