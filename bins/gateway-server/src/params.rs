@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use gateway_codec::IdError;
+use gateway_codec::{IdError, MAX_PUSH_ID_BYTES};
 use http::HeaderMap;
 use percent_encoding::percent_decode_str;
 
@@ -46,6 +46,18 @@ pub fn header<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<Option<&
     };
     let text = std::str::from_utf8(value.as_bytes()).map_err(|_| ParamError::NotUtf8(name))?;
     Ok((!text.is_empty()).then_some(text))
+}
+
+/// Checks the id of the last push that a client has: one longer than any push's is none.
+///
+/// # Errors
+/// Where it is too long.
+pub fn last_push_id(id: Option<String>) -> Result<Option<String>, ParamError> {
+    let too_long = IdError::TooLong(MAX_PUSH_ID_BYTES);
+    match id.filter(|id| !id.is_empty()) {
+        Some(id) if id.len() > MAX_PUSH_ID_BYTES => Err(ParamError::Id("last_push_id", too_long)),
+        id => Ok(id),
+    }
 }
 
 fn decode(text: &str) -> Option<Cow<'_, str>> {

@@ -149,9 +149,9 @@ fn id<T, E>(
     parse(text(claims, name)?).map_err(|_| AuthError::BadClaim(name))
 }
 
-/// A NumericDate (RFC 7519, 2): seconds since 1970, perhaps with a fraction.
+/// A NumericDate (RFC 7519, 2): seconds since 1970, perhaps with a fraction. `null` is as good as absent.
 fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<Timestamp>, AuthError> {
-    let Some(value) = claims.get(name) else {
+    let Some(value) = claims.get(name).filter(|value| !value.is_null()) else {
         return Ok(None);
     };
     if let Some(seconds) = value.as_u64() {

@@ -89,6 +89,9 @@ fn data(raw: Option<&RawValue>) -> Result<(Cow<'_, str>, bool), DecodeError> {
             field: "data",
             expected: "text in Unicode",
         })?;
+        if too_deep(&text) {
+            return Err(DecodeError::TooDeep);
+        }
         return Ok((
             if text.is_empty() {
                 Cow::Borrowed("{}")

@@ -118,6 +118,7 @@ async fn an_id_that_is_not_text_or_too_long_is_refused_by_name() {
         ),
         ("token=%fe", "token is not UTF-8"),
         ("last_push_id=%fe", "last_push_id is not UTF-8"),
+        (&format!("last_push_id={long}"), "last_push_id is longer than"),
     ] {
         let answer = raw::ask(stack.websocket, &format!("/ws?{query}"), "Upgrade", b"").await;
         assert!(

@@ -42,7 +42,7 @@ impl Hello {
             |name| params::query(&handshake.query, name).map(|value| value.filter(|it| !it.is_empty()));
         let mut hello = Self {
             token: query("token")?,
-            last_push_id: query("last_push_id")?.map(Into::into),
+            last_push_id: params::last_push_id(query("last_push_id")?)?.map(Into::into),
             acknowledges: query("ack")?.is_some_and(|ack| ack == "1"),
             ..Self::default()
         };

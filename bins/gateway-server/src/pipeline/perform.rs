@@ -18,6 +18,7 @@ use super::handlers::Command;
 use super::session::{Bound, Session};
 use super::{Action, Pipeline, Target};
 use crate::fault::Fault;
+use crate::params;
 use crate::sign_in::{self, Device, Login};
 use crate::upstream::{Answer, Caller};
 
@@ -123,7 +124,10 @@ impl Pipeline {
             }
             Err(fault) => return self.refuse(session, &request.reply_to, &fault),
         };
-        let last_push_id = last_push_id.filter(|id| !id.is_empty());
+        let last_push_id = match params::last_push_id(last_push_id) {
+            Ok(id) => id,
+            Err(error) => return self.refuse(session, &request.reply_to, &error.into()),
+        };
         let device_id = request.claims.device_id.into_owned();
         let reply_to = request.reply_to;
         self.aside(session, move |pipeline, session| async move {

@@ -103,6 +103,7 @@ fn what_the_rules_allow_is_accepted() {
         ("exp", json!(NOW as f64 + 0.5)),
         ("exp", json!(u64::MAX)),
         ("nbf", json!(NOW + 5)),
+        ("nbf", json!(null)),
         ("iat", json!(NOW + 5 + 60)),
         ("roles", json!([])),
         ("username", json!("")),

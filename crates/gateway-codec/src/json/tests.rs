@@ -138,6 +138,20 @@ fn each_fault_is_named_to_the_client() {
 }
 
 #[test]
+fn data_as_a_string_is_bounded_in_depth_too() {
+    let message = |depth: usize| {
+        format!(
+            r#"{{"cmd_id":1,"data":"{}\"a\"{}"}}"#,
+            "[".repeat(depth),
+            "]".repeat(depth)
+        )
+    };
+    assert!(decode_json(&message(MAX_DATA_DEPTH)).is_ok());
+    let unreadable = decode_json(&message(MAX_DATA_DEPTH + 1)).unwrap_err();
+    assert_eq!(unreadable.error, DecodeError::TooDeep);
+}
+
+#[test]
 fn data_nested_too_deeply_is_refused() {
     let nested = |depth: usize| {
         format!(
