@@ -23,7 +23,7 @@ use gateway_conn::{
     BindAttempt, EmbeddedSessionStore, KickKind, NewSession, RedisSessionStore, RedisSettings, Renewal,
     Selector, SessionRecord, SessionStore, Standing,
 };
-use gateway_redis::testing::RedisServer;
+use gateway_redis::testing::{LosingProxy, RedisServer};
 use gateway_redis::{Command, Redis};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -414,6 +414,176 @@ fn redis_keeps_the_newest_devices_in_any_interleaving() {
         store.close().await;
         redis.close().await;
     });
+}
+
+/// A store whose replies can be lost, and a second one that sees what is there.
+struct Lossy {
+    server: RedisServer,
+    proxy: LosingProxy,
+    redis: Redis,
+    store: RedisSessionStore,
+    user: UserId,
+    node: NodeId,
+}
+
+impl Lossy {
+    async fn start() -> Self {
+        let server = RedisServer::start();
+        let proxy = LosingProxy::start(server.port()).await.unwrap();
+        let settings = gateway_config::Redis {
+            port: proxy.port(),
+            ..gateway_config::Redis::default()
+        };
+        let redis = Redis::new(&settings, Handle::current()).unwrap();
+        while redis.ping().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let life = RedisSettings {
+            session_ttl: Duration::from_secs(60),
+        };
+        Self {
+            store: RedisSessionStore::new(redis.clone(), life, &Handle::current()),
+            server,
+            proxy,
+            redis,
+            user: UserId::parse("alice").unwrap(),
+            node: NodeId::parse("n1").unwrap(),
+        }
+    }
+
+    fn session(&self, id: u8, device: u8) -> NewSession {
+        NewSession {
+            session_id: SessionId::from_random([id; 16]),
+            user_id: self.user.clone(),
+            device_id: device_id(device),
+            // A login ends the other devices.
+            platform: platform_id(1),
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        }
+    }
+
+    async fn bind(&self, new: NewSession) -> (Arc<SessionRecord>, Vec<SessionId>) {
+        let attempt = self
+            .store
+            .bind(new, &self.node, &policy(1), Timestamp::default())
+            .await;
+        let BindAttempt::Bound { record, displaced } = attempt.unwrap() else {
+            panic!("refused")
+        };
+        (record, displaced.iter().map(|old| old.session_id).collect())
+    }
+
+    /// Has the scripts known, so that the reply that is lost is a script's own.
+    async fn warm_up(&self) {
+        let (first, _) = self.bind(self.session(250, 9)).await;
+        let policies = [(first.clone(), Arc::new(policy(1)))];
+        self.store.renew(&policies, Timestamp::default()).await.unwrap();
+        self.store.remove(&first, Timestamp::default()).await.unwrap();
+        let all = Selector::default();
+        self.store
+            .kick(&self.user, &all, KickKind::Kicked, Timestamp::default())
+            .await
+            .unwrap();
+    }
+
+    async fn end(self) {
+        self.store.close().await;
+        self.redis.close().await;
+        drop(self.server);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bind_whose_reply_was_lost_is_bound_once_and_names_whom_it_displaced() {
+    let lossy = Lossy::start().await;
+    lossy.warm_up().await;
+    let (old, _) = lossy.bind(lossy.session(1, 1)).await;
+    let new = lossy.session(2, 2);
+    lossy.proxy.lose_reply_to(&new.session_id.to_string());
+    let (record, displaced) = lossy.bind(new.clone()).await;
+    assert_eq!(lossy.proxy.lost(), 1);
+    assert_eq!(displaced, [old.session_id]);
+    let held = lossy.store.sessions(&lossy.user).await.unwrap();
+    assert_eq!(held.len(), 1);
+    assert_eq!(
+        (held[0].session_id, held[0].epoch),
+        (record.session_id, record.epoch)
+    );
+    assert_eq!(
+        lossy.bind(new).await,
+        (record.clone(), vec![old.session_id]),
+        "however often"
+    );
+    let now = Timestamp::default();
+    assert_eq!(
+        lossy.store.standing(&record, now).await.unwrap(),
+        Standing::Current
+    );
+    let replaced = Standing::Displaced(KickKind::Replaced);
+    assert_eq!(lossy.store.standing(&old, now).await.unwrap(), replaced);
+    lossy.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bind_that_comes_twice_does_not_undo_a_newer_one() {
+    let lossy = Lossy::start().await;
+    let (first, _) = lossy.bind(lossy.session(1, 1)).await;
+    let (second, displaced) = lossy.bind(lossy.session(2, 2)).await;
+    assert_eq!(displaced, [first.session_id]);
+    // The first one once more: its reply was lost, and the second came in between.
+    let (again, displaced) = lossy.bind(lossy.session(1, 1)).await;
+    assert_eq!((again.epoch, displaced), (first.epoch, Vec::new()));
+    let now = Timestamp::default();
+    assert_eq!(
+        lossy.store.standing(&second, now).await.unwrap(),
+        Standing::Current
+    );
+    let replaced = Standing::Displaced(KickKind::Replaced);
+    assert_eq!(lossy.store.standing(&again, now).await.unwrap(), replaced);
+    // Given up, it may be bound anew like any other.
+    lossy.store.abandon(&lossy.session(1, 1), now).await.unwrap();
+    let (anew, displaced) = lossy.bind(lossy.session(1, 1)).await;
+    assert!(anew.epoch > second.epoch);
+    assert_eq!(displaced, [second.session_id]);
+    lossy.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kick_whose_reply_was_lost_names_whom_it_ended() {
+    let lossy = Lossy::start().await;
+    lossy.warm_up().await;
+    let (record, _) = lossy.bind(lossy.session(1, 1)).await;
+    lossy.proxy.lose_reply_to("kicked");
+    let (all, now) = (Selector::default(), Timestamp::default());
+    let kick = || lossy.store.kick(&lossy.user, &all, KickKind::Kicked, now);
+    let kicked = kick().await.unwrap();
+    assert_eq!(lossy.proxy.lost(), 1);
+    assert_eq!(kicked, [record]);
+    assert!(kick().await.unwrap().is_empty(), "another call finds nobody");
+    lossy.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewal_whose_reply_was_lost_says_that_it_wrote_the_session_again() {
+    let lossy = Lossy::start().await;
+    lossy.warm_up().await;
+    let (record, _) = lossy.bind(lossy.session(1, 1)).await;
+    lossy.store.indexed().await;
+    let [sessions, tombstones] =
+        ["sessions", "tombstones"].map(|kind| lossy.redis.key(&format!("user:{kind}:{{alice}}")));
+    let forget = Command::new("DEL").arg(sessions).arg(tombstones);
+    lossy.redis.run(forget).await.unwrap();
+    lossy.proxy.lose_reply_to(&record.session_id.to_string());
+    let asked = [(record.clone(), Arc::new(policy(1)))];
+    let renew = || lossy.store.renew(&asked, Timestamp::default());
+    let rewritten = Renewal::Rewritten {
+        displaced: Vec::new(),
+    };
+    assert_eq!(renew().await.unwrap(), [rewritten]);
+    assert_eq!(lossy.proxy.lost(), 1);
+    assert_eq!(renew().await.unwrap(), [Renewal::Current]);
+    assert_eq!(lossy.store.sessions(&lossy.user).await.unwrap(), [record]);
+    lossy.end().await;
 }
 
 #[test]

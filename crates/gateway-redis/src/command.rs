@@ -4,19 +4,57 @@ use std::sync::OnceLock;
 
 use deadpool_redis::redis::{self, Arg, Cmd, ToRedisArgs};
 
+/// Commands that end in the same state, and give the same answer or one that nobody reads, when they are carried out twice.
+const REPEATABLE: &[&str] = &[
+    "DEL",
+    "ECHO",
+    "EXISTS",
+    "GET",
+    "HEXISTS",
+    "HGET",
+    "HMGET",
+    "HVALS",
+    "PEXPIRE",
+    "PUBLISH",
+    "SADD",
+    "SET",
+    "SMEMBERS",
+    "SRANDMEMBER",
+    "SREM",
+    "TIME",
+    "ZADD",
+    "ZCARD",
+    "ZRANGEBYLEX",
+    "ZREM",
+];
+
 /// A script of the server's. Sent by its hash; a server that does not know it yet is sent the source once.
 pub struct Script {
     source: &'static str,
     hash: OnceLock<String>,
+    is_repeatable: bool,
 }
 
 impl Script {
-    /// A script from its source, to be kept in a `static`. Its hash is computed when it is first used.
+    /// A script from its source, to be kept in a `static`. Its hash is computed when it is first used. It is never sent
+    /// again once it may have been carried out.
     #[must_use]
     pub const fn new(source: &'static str) -> Self {
         Self {
             source,
             hash: OnceLock::new(),
+            is_repeatable: false,
+        }
+    }
+
+    /// The same for a script that may be carried out twice with the same arguments: the second time it changes nothing
+    /// and gives the reply of the first. It is sent again when a connection is lost before its reply.
+    #[must_use]
+    pub const fn repeatable(source: &'static str) -> Self {
+        Self {
+            source,
+            hash: OnceLock::new(),
+            is_repeatable: true,
         }
     }
 
@@ -31,15 +69,18 @@ impl Script {
 pub struct Command {
     pub(crate) cmd: Cmd,
     pub(crate) script: Option<&'static Script>,
+    is_repeatable: bool,
 }
 
 impl Command {
-    /// A command by its name, such as `HGETALL`.
+    /// A command by its name in upper case, such as `HGETALL`. When a connection is lost before the reply, reads, and
+    /// writes that may be carried out twice, are sent again; others are not.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
         Self {
             cmd: redis::cmd(name),
             script: None,
+            is_repeatable: REPEATABLE.contains(&name),
         }
     }
 
@@ -51,7 +92,13 @@ impl Command {
         Self {
             cmd,
             script: Some(script),
+            is_repeatable: script.is_repeatable,
         }
+    }
+
+    /// Whether carrying it out twice is the same as once.
+    pub(crate) fn is_repeatable(&self) -> bool {
+        self.is_repeatable
     }
 
     /// One more argument; a list is as many as it has members, an absent `Option` is none.

@@ -1,18 +1,26 @@
-//! The shared connections: which one a command takes, how many commands may be under way, and what is said where none
-//! stands. Connections are made and replaced by the supervisor; none is waited for here.
+//! The shared connections: which one a command takes, when it is sent again on another, how many commands may be under
+//! way, and what is said where none stands. Connections are made and replaced by the supervisor.
+//!
+//! A server closes connections for many reasons while it is well: an idle limit, an administrator, a proxy in between. A
+//! command that meets a closed connection is sent again on another, or on the one that the supervisor is making, within its
+//! deadline. Commands that may have been carried out are sent again only if that is harmless (`Command::is_repeatable`).
 
+mod attempts;
 mod supervisor;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use deadpool_redis::redis::{self, Value};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
+use self::attempts::Attempts;
 use self::supervisor::{Health, Supervisor};
 use crate::error::is_broken;
 use crate::exchange;
@@ -24,6 +32,9 @@ use crate::{Command, RedisError, Subscription, subscription};
 const UNDER_WAY: usize = 16_384;
 /// Commands of one pipeline; more of them are several, one after the other.
 const PIPELINE: usize = 4_096;
+
+/// How long past its deadline a try is waited for.
+const LATE: Duration = Duration::from_millis(20);
 
 /// A place for a connection.
 #[derive(Default)]
@@ -38,6 +49,8 @@ struct Core {
     slots: Vec<Slot>,
     next: AtomicUsize,
     under_way: Semaphore,
+    /// The time that a command has, whatever it meets.
+    response: Duration,
     health: Health,
     metrics: RedisMetrics,
 }
@@ -61,6 +74,7 @@ impl Connections {
             slots: (0..count).map(|_| Slot::default()).collect(),
             next: AtomicUsize::new(0),
             under_way: Semaphore::new(UNDER_WAY),
+            response: settings.response_timeout,
             health: Health::new(topology.describe()),
             metrics: RedisMetrics::new(),
         });
@@ -108,7 +122,7 @@ impl Connections {
             if part.is_empty() {
                 break;
             }
-            replies.extend(self.core.run_all(part).await);
+            replies.extend(self.core.run_all(&part).await);
         }
         for error in replies.iter().filter_map(|reply| reply.as_ref().err()) {
             self.core.metrics.failed(error);
@@ -117,11 +131,7 @@ impl Connections {
     }
 
     pub(crate) async fn ping(&self) -> Result<(), RedisError> {
-        let _permit = self.core.permit(1)?;
-        let (slot, connection) = self.core.pick()?;
-        let pong = self.topology.ping(&connection).await;
-        self.core.judge(slot, &connection, [&pong]);
-        Ok(pong?)
+        self.core.ask(Ask::Ping(&self.topology)).await.map(drop)
     }
 
     pub(crate) fn subscribe(&self, channels: Vec<String>, settings: subscription::Waits) -> Subscription {
@@ -143,30 +153,100 @@ impl Connections {
     }
 }
 
+/// What is asked of one connection.
+enum Ask<'a> {
+    Command(&'a Command),
+    Ping(&'a Topology),
+}
+
 impl Core {
     async fn run(&self, command: &Command) -> Result<Value, RedisError> {
-        let _permit = self.permit(1)?;
-        let (slot, connection) = self.pick()?;
-        let reply = exchange::one(&connection, command, &self.metrics).await;
-        self.judge(slot, &connection, [&reply]);
-        Ok(reply?)
+        self.ask(Ask::Command(command)).await
     }
 
-    async fn run_all(&self, commands: Vec<Command>) -> Vec<Result<Value, RedisError>> {
+    async fn ask(&self, ask: Ask<'_>) -> Result<Value, RedisError> {
+        let _permit = self.permit(1)?;
+        let mut attempts = Attempts::new(self.response);
+        let is_repeatable = match &ask {
+            Ask::Command(command) => command.is_repeatable(),
+            Ask::Ping(_) => true,
+        };
+        loop {
+            let (slot, connection) = self.pick(attempts.deadline()).await?;
+            let asked = async {
+                match &ask {
+                    Ask::Command(command) => exchange::one(&connection, command, &self.metrics).await,
+                    Ask::Ping(topology) => topology.ping(&connection).await.map(|()| Value::Okay),
+                }
+            };
+            let Some(reply) = self.in_time(attempts.deadline(), slot, asked).await else {
+                return Err(RedisError::TimedOut);
+            };
+            self.judge(slot, &connection, [&reply]);
+            match reply {
+                Err(error) if attempts.again(&error, is_repeatable, connection.is_cluster()) => {
+                    self.metrics.repeated.increment(1);
+                    attempts.pause().await;
+                }
+                reply => return Ok(reply?),
+            }
+        }
+    }
+
+    async fn run_all(&self, commands: &[Command]) -> Vec<Result<Value, RedisError>> {
         let count = commands.len();
-        let taken = self
-            .permit(count)
-            .and_then(|permit| self.pick().map(|picked| (permit, picked)));
-        let (_permit, (slot, connection)) = match taken {
-            Ok(taken) => taken,
+        let _permit = match self.permit(count) {
+            Ok(permit) => permit,
             Err(error) => return vec![Err(error); count],
         };
-        let replies = exchange::many(&connection, commands, &self.metrics).await;
-        self.judge(slot, &connection, &replies);
+        let mut attempts = Attempts::new(self.response);
+        let mut replies: Vec<Result<Value, RedisError>> = vec![Err(RedisError::TimedOut); count];
+        // Places of the commands that have no reply yet.
+        let mut left: Vec<usize> = (0..count).collect();
+        while !left.is_empty() {
+            let (slot, connection) = match self.pick(attempts.deadline()).await {
+                Ok(picked) => picked,
+                Err(error) => {
+                    for place in left {
+                        replies[place] = Err(error.clone());
+                    }
+                    break;
+                }
+            };
+            let asked: Vec<&Command> = left.iter().map(|place| &commands[*place]).collect();
+            let asked = exchange::many(&connection, &asked, &self.metrics);
+            let Some(came) = self.in_time(attempts.deadline(), slot, asked).await else {
+                for place in left {
+                    replies[place] = Err(RedisError::TimedOut);
+                }
+                break;
+            };
+            self.judge(slot, &connection, &came);
+            let mut again = Vec::new();
+            for (place, reply) in left.into_iter().zip(came) {
+                if let Err(error) = &reply
+                    && attempts.again(error, commands[place].is_repeatable(), connection.is_cluster())
+                {
+                    again.push(place);
+                }
+                replies[place] = reply.map_err(RedisError::from);
+            }
+            left = again;
+            if !left.is_empty() {
+                self.metrics.repeated.increment(left.len() as u64);
+                attempts.pause().await;
+            }
+        }
         replies
-            .into_iter()
-            .map(|reply| reply.map_err(RedisError::from))
-            .collect()
+    }
+
+    /// Until a little past the deadline, so that the library's own time-out comes first and is blamed on the connection.
+    async fn in_time<T>(&self, deadline: Instant, slot: &Slot, asked: impl Future<Output = T>) -> Option<T> {
+        let answered = timeout_at(deadline + LATE, asked).await;
+        if answered.is_err() {
+            slot.look.notify_one();
+        }
+        answered.ok()
     }
 
     fn permit(&self, count: usize) -> Result<SemaphorePermit<'_>, RedisError> {
@@ -176,13 +256,44 @@ impl Core {
             .ok_or_else(|| RedisError::Unavailable("too many commands are under way".to_owned()))
     }
 
-    /// The next connection that stands.
-    fn pick(&self) -> Result<(&Slot, Arc<Shared>), RedisError> {
+    /// The next connection that stands. Where none does it is waited for, as long as the server was lost a moment ago.
+    async fn pick(&self, deadline: Instant) -> Result<(&Slot, Arc<Shared>), RedisError> {
+        loop {
+            let mut changed = std::pin::pin!(self.health.changed());
+            // What changes from here on is not missed.
+            changed.as_mut().enable();
+            if let Some(picked) = self.standing() {
+                return Ok(picked);
+            }
+            let until = deadline.min(self.health.hope());
+            if timeout_at(until, changed).await.is_err() {
+                return self
+                    .standing()
+                    .ok_or_else(|| RedisError::Unavailable(self.health.why_away()));
+            }
+        }
+    }
+
+    fn standing(&self) -> Option<(&Slot, Arc<Shared>)> {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         (0..self.slots.len())
             .map(|step| &self.slots[first.wrapping_add(step) % self.slots.len()])
             .find_map(|slot| Some((slot, slot.standing.load_full()?)))
-            .ok_or_else(|| RedisError::Unavailable(self.health.why_away()))
+    }
+
+    /// Puts a connection into use.
+    fn put(&self, slot: &Slot, connection: &Arc<Shared>) {
+        slot.standing.store(Some(connection.clone()));
+        self.health.stands();
+    }
+
+    /// Takes a connection out of use.
+    fn take(&self, slot: &Slot, connection: &Arc<Shared>) {
+        // Only this connection: its successor may stand already.
+        slot.standing.compare_and_swap(&Some(connection.clone()), None);
+        if self.slots.iter().all(|slot| slot.standing.load().is_none()) {
+            self.health.none_stands();
+        }
     }
 
     /// Takes a connection that failed out of use until it was looked at, and has the others looked at too.
@@ -197,9 +308,8 @@ impl Core {
             return;
         }
         // A Cluster's connection stays in use: a node may be away while the others serve.
-        if matches!(**connection, Shared::Server(_)) {
-            // Only this connection: its successor may stand already.
-            slot.standing.compare_and_swap(&Some(connection.clone()), None);
+        if !connection.is_cluster() {
+            self.take(slot, connection);
         }
         for slot in &self.slots {
             slot.look.notify_one();

@@ -72,6 +72,30 @@ pub(crate) fn cannot_serve(error: &redis::RedisError) -> bool {
     }
 }
 
+/// Whether a command that failed may be sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// The server has answered, and would answer the same.
+    Never,
+    /// The connection was lost; whether the command was carried out before is not known. The library says the same of a
+    /// command that it never wrote.
+    IfRepeatable,
+    /// The server says that it did not carry it out, and may before long.
+    Always,
+}
+
+/// Whether a command with this error may be sent again within its deadline.
+pub(crate) fn repeat(error: &redis::RedisError) -> Repeat {
+    match error.kind() {
+        ErrorKind::Io | ErrorKind::Parse => Repeat::IfRepeatable,
+        // A node of the Cluster that there is no connection to: nothing was written.
+        ErrorKind::ClusterConnectionNotFound => Repeat::Always,
+        ErrorKind::Server(_) if cannot_serve(error) => Repeat::Always,
+        ErrorKind::Extension if matches!(error.code(), Some("BUSY" | "NOAUTH")) => Repeat::Always,
+        _ => Repeat::Never,
+    }
+}
+
 /// Whether the connection is gone, or leads to a server that has to be left.
 pub(crate) fn is_broken(error: &redis::RedisError) -> bool {
     match error.kind() {
@@ -167,6 +191,29 @@ mod tests {
             RedisError::Refused("WRONGTYPE Operation against a key".to_owned())
         );
         assert!(!refused.is_retryable());
+    }
+
+    #[test]
+    fn what_was_not_carried_out_is_sent_again_and_what_may_have_been_only_where_that_is_harmless() {
+        for (reply, expected) in [
+            ("LOADING x", Repeat::Always),
+            ("BUSY x", Repeat::Always),
+            ("MASTERDOWN x", Repeat::Always),
+            ("READONLY x", Repeat::Always),
+            ("TRYAGAIN x", Repeat::Always),
+            ("CLUSTERDOWN x", Repeat::Always),
+            ("MOVED 1 a:1", Repeat::Always),
+            ("ASK 1 a:1", Repeat::Always),
+            ("NOAUTH x", Repeat::Always),
+            ("OOM x", Repeat::Never),
+            ("MISCONF x", Repeat::Never),
+            ("WRONGTYPE x", Repeat::Never),
+            ("ERR x", Repeat::Never),
+        ] {
+            assert_eq!(repeat(&said(reply)), expected, "{reply}");
+        }
+        let lost = redis::RedisError::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
+        assert_eq!(repeat(&lost), Repeat::IfRepeatable);
     }
 
     #[test]

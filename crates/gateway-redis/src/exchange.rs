@@ -1,7 +1,8 @@
 //! Commands sent over one connection, and their replies.
 //!
-//! Two things are sent again here, since it is certain that they were not carried out: a script whose hash the server does
-//! not know, and on a Cluster what belongs to another node. Nothing else is.
+//! Two things are sent again on the same connection, since it is certain that they were not carried out: a script whose
+//! hash the server does not know, and on a Cluster what belongs to another node. What a lost connection leaves open is for
+//! `connections` to send again on another one.
 
 use std::time::Duration;
 
@@ -39,17 +40,16 @@ pub(crate) async fn one(connection: &Shared, command: &Command, metrics: &RedisM
 }
 
 /// As many replies as commands, in their order.
-pub(crate) async fn many(connection: &Shared, commands: Vec<Command>, metrics: &RedisMetrics) -> Vec<Reply> {
+pub(crate) async fn many(connection: &Shared, commands: &[&Command], metrics: &RedisMetrics) -> Vec<Reply> {
     match connection {
         Shared::Server(connection) => pipelined(connection, commands, metrics).await,
         // The nodes of the commands differ, and a node that hangs must not hold up what others answer.
         Shared::Cluster(_) => {
-            let ask = |command: Command| async move { one(connection, &command, metrics).await };
-            stream::iter(commands)
-                .map(ask)
-                .buffered(SIDE_BY_SIDE)
-                .collect()
-                .await
+            let asked: Vec<_> = commands
+                .iter()
+                .map(|command| one(connection, command, metrics))
+                .collect();
+            stream::iter(asked).buffered(SIDE_BY_SIDE).collect().await
         }
     }
 }
@@ -64,13 +64,13 @@ async fn send(connection: &Shared, cmd: &Cmd, metrics: &RedisMetrics) -> Reply {
 
 async fn pipelined(
     connection: &MultiplexedConnection,
-    commands: Vec<Command>,
+    commands: &[&Command],
     metrics: &RedisMetrics,
 ) -> Vec<Reply> {
     let scripts: Vec<_> = commands.iter().map(|command| command.script).collect();
     let mut pipeline = Pipeline::with_capacity(scripts.len());
     for command in commands {
-        pipeline.add_command(command.cmd);
+        pipeline.add_command(command.cmd.clone());
     }
     let mut replies = flow(connection, &mut pipeline, metrics).await;
 

@@ -2,8 +2,9 @@
 //!
 //! Commands of all tasks share a few multiplexed connections: one taken out of a pool for each costs a second round trip
 //! and was measured at a tenth of the throughput. A multiplexed connection that breaks does not come back by itself, so a
-//! supervisor replaces it; meanwhile commands fail at once. Nothing is repeated here but what certainly was not carried
-//! out: whether a command may be sent twice is the caller's to know. Nor does this crate know what any key means.
+//! supervisor replaces it. A command that meets a broken connection is sent again on another one within its response time,
+//! unless it may have been carried out and carrying it out twice would do harm: each script declares which it is. This crate
+//! does not know what any key means.
 //!
 //! | module | owns |
 //! |---|---|
@@ -82,8 +83,9 @@ impl Redis {
         format!("{}{name}", self.inner.prefix)
     }
 
-    /// One command, one round trip, within the configured response time. It fails at once while no connection stands, and
-    /// while 16,384 commands are under way.
+    /// One command within the configured response time; one round trip, unless a connection is lost on the way. It fails
+    /// at once while 16,384 commands are under way, and while no connection can be made: after the last one was lost, the
+    /// next is waited for up to 250 ms.
     ///
     /// # Errors
     /// [`RedisError`]. With anything but [`RedisError::Refused`] it may have been carried out.

@@ -10,6 +10,8 @@ pub(crate) struct RedisMetrics {
     pub(crate) commands: Counter,
     /// A pipeline is one.
     pub(crate) round_trips: Counter,
+    /// Commands sent again after a connection was lost or a server could not serve.
+    pub(crate) repeated: Counter,
     pub(crate) connections: Gauge,
     pub(crate) messages_dropped: Counter,
     unavailable: Counter,
@@ -24,6 +26,7 @@ impl RedisMetrics {
         Self {
             commands: counter!("gateway_redis_commands_total"),
             round_trips: counter!("gateway_redis_round_trips_total"),
+            repeated: counter!("gateway_redis_repeated_commands_total"),
             connections: gauge!("gateway_redis_connections"),
             messages_dropped: counter!("gateway_redis_subscription_messages_dropped_total"),
             unavailable: errors("unavailable"),

@@ -107,28 +107,32 @@ impl Hearer {
         let mut backoff = Backoff::new();
         let mut lost = None;
         loop {
-            let begun = Instant::now();
+            let mut stood = None;
             tokio::select! {
                 // Whoever wants another connection wants it now.
                 () = self.restart.notified() => continue,
-                error = self.hear(&mut lost) => {
+                error = self.hear(&mut lost, &mut stood) => {
                     if lost.is_none() {
                         tracing::warn!(redis = %self.topology.describe(), %error, "a subscription was lost");
                         lost = Some(Instant::now());
                     }
                 }
             }
-            backoff.stood(begun.elapsed());
+            match stood {
+                Some(since) => backoff.lost(since.elapsed()),
+                None => backoff.failed(),
+            }
             let _ = timeout(backoff.wait(), self.restart.notified()).await;
         }
     }
 
-    /// Returns when the connection has to be replaced, and why.
-    async fn hear(&self, lost: &mut Option<Instant>) -> RedisError {
+    /// Returns when the connection has to be replaced, and why. `stood`: since when it heard.
+    async fn hear(&self, lost: &mut Option<Instant>, stood: &mut Option<Instant>) -> RedisError {
         let pubsub = match self.topology.pubsub(&self.channels).await {
             Ok(pubsub) => pubsub,
             Err(error) => return error,
         };
+        *stood = Some(Instant::now());
         if let Some(since) = lost.take() {
             let away_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
             tracing::info!(redis = %self.topology.describe(), away_ms, "the subscription is back");

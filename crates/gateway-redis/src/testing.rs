@@ -2,12 +2,20 @@
 //! keep nothing on disk. Whatever does not come up in time panics, as a test wants it.
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "for tests only")]
 
+mod proxy;
+
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicUsize, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+pub use self::proxy::LosingProxy;
 
 /// How long a server may take to do what it is asked.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -78,6 +86,34 @@ impl RedisServer {
         cli(self.port, args)
     }
 
+    /// Closes all connections of these types again and again, until the guard is dropped: `normal`, `pubsub`.
+    #[must_use]
+    pub fn kill_connections(&self, types: &'static [&'static str], pause: Duration) -> Killing {
+        let mut connection = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let (running, stop) = std::sync::mpsc::channel::<()>();
+        let closed = Arc::<AtomicUsize>::default();
+        let count = closed.clone();
+        let thread = std::thread::spawn(move || {
+            let mut replies = BufReader::new(connection.try_clone().unwrap());
+            // Until the guard drops its end.
+            while stop.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+                for kind in types {
+                    // Not its own, which Redis passes over.
+                    writeln!(connection, "CLIENT KILL TYPE {kind}").unwrap();
+                    let mut reply = String::new();
+                    replies.read_line(&mut reply).unwrap();
+                    let closed = reply.trim().trim_start_matches(':').parse().unwrap();
+                    count.fetch_add(closed, Ordering::Relaxed);
+                }
+            }
+        });
+        Killing {
+            running,
+            thread,
+            closed,
+        }
+    }
+
     /// Replicas that have its data and follow it.
     fn replicas(&self) -> usize {
         self.cli(&["INFO", "replication"]).matches("state=online").count()
@@ -106,6 +142,27 @@ impl RedisServer {
 impl Drop for RedisServer {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+/// Closes connections until it is stopped.
+pub struct Killing {
+    running: Sender<()>,
+    thread: JoinHandle<()>,
+    closed: Arc<AtomicUsize>,
+}
+
+impl Killing {
+    /// Connections closed so far.
+    #[must_use]
+    pub fn closed(&self) -> usize {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Ends it.
+    pub fn stop(self) {
+        drop(self.running);
+        self.thread.join().unwrap();
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use deadpool_redis::redis::aio::{MultiplexedConnection, PubSub};
 use deadpool_redis::redis::cluster::{ClusterClient, ClusterClientBuilder};
 use deadpool_redis::redis::cluster_async::ClusterConnection;
-use deadpool_redis::redis::cluster_routing::{RoutingInfo, SingleNodeRoutingInfo};
+use deadpool_redis::redis::cluster_routing::{MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo};
 use deadpool_redis::redis::{self, AsyncConnectionConfig, Client, ConnectionInfo, Pipeline, TlsMode, Value};
 use deadpool_redis::{Manager, Pool, PoolError, Runtime};
 
@@ -18,14 +18,18 @@ use self::login::Login;
 use self::sentinel::Sentinels;
 use crate::{RedisError, SetupError};
 
-/// Nodes of a Cluster that are asked before its connection counts as broken.
-const NODES_ASKED: usize = 3;
-
 /// A connection that many commands share.
 #[derive(Clone)]
 pub(crate) enum Shared {
     Server(MultiplexedConnection),
     Cluster(ClusterConnection),
+}
+
+impl Shared {
+    /// Whether it leads to several nodes, each over a connection that comes back by itself.
+    pub(crate) fn is_cluster(&self) -> bool {
+        matches!(self, Self::Cluster(_))
+    }
 }
 
 enum Kind {
@@ -131,20 +135,18 @@ impl Topology {
         self.in_time(connecting).await
     }
 
-    /// Whether the server answers, some node of a Cluster.
+    /// Whether the server answers; of a Cluster, whether some master does. All of them are asked, which keeps the
+    /// connections to them from being closed as idle, and has those that were closed made anew.
     pub(crate) async fn ping(&self, connection: &Shared) -> Result<(), redis::RedisError> {
         let ping = redis::cmd("PING");
         match connection.clone() {
             Shared::Server(mut server) => ping.query_async::<Value>(&mut server).await.map(drop),
             Shared::Cluster(mut cluster) => {
-                let any = || RoutingInfo::SingleNode(SingleNodeRoutingInfo::Random);
-                let mut pong = cluster.route_command(ping.clone(), any()).await;
-                for _ in 1..NODES_ASKED {
-                    if pong.is_ok() {
-                        break;
-                    }
-                    pong = cluster.route_command(ping.clone(), any()).await;
-                }
+                let all = RoutingInfo::MultiNode((
+                    MultipleNodeRoutingInfo::AllMasters,
+                    Some(ResponsePolicy::OneSucceeded),
+                ));
+                let pong = cluster.route_command(ping, all).await;
                 pong.and_then(Value::extract_error).map(drop)
             }
         }

@@ -14,6 +14,8 @@ use tokio::time::{Instant, sleep, timeout};
 
 #[path = "servers/away.rs"]
 mod away;
+#[path = "servers/closed.rs"]
+mod closed;
 #[path = "servers/many.rs"]
 mod many;
 #[path = "servers/secured.rs"]

@@ -1,6 +1,9 @@
 //! Tokens in Redis, shared by all nodes (contract, section 7): families by user, each step one script on the user's key;
 //! an index from a token to its user, believed only where the user's key agrees; revocations, one key each.
 //!
+//! A script may be carried out twice with the same arguments, where a connection was lost before its reply came. A family is
+//! known by its id and a rotation by its successor, both new with every call; the second time they change nothing.
+//!
 //! The rules are those of `families.rs`, and one test body holds both to them. What this node has revoked or was told of is
 //! kept here too: it counts at once, and it is written again where Redis has come back empty.
 
@@ -19,16 +22,16 @@ use crate::error::AuthError;
 use crate::identity::Subject;
 use crate::metrics::Dropped;
 
-static OPEN: Script = Script::new(concat!(
+static OPEN: Script = Script::repeatable(concat!(
     include_str!("redis/families.lua"),
     include_str!("redis/open.lua")
 ));
-static ROTATE: Script = Script::new(concat!(
+static ROTATE: Script = Script::repeatable(concat!(
     include_str!("redis/families.lua"),
     include_str!("redis/rotate.lua")
 ));
-static REVOKE: Script = Script::new(include_str!("redis/revoke.lua"));
-static END: Script = Script::new(concat!(
+static REVOKE: Script = Script::repeatable(include_str!("redis/revoke.lua"));
+static END: Script = Script::repeatable(concat!(
     include_str!("redis/families.lua"),
     include_str!("redis/end.lua")
 ));

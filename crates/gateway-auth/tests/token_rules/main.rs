@@ -28,8 +28,12 @@ fn embedded() -> EmbeddedTokenStore {
 }
 
 async fn connected(server: &RedisServer) -> Redis {
+    connected_to(server.port()).await
+}
+
+async fn connected_to(port: u16) -> Redis {
     let settings = gateway_config::Redis {
-        port: server.port(),
+        port,
         response_timeout: Duration::from_millis(500),
         connect_timeout: Duration::from_secs(1),
         ..gateway_config::Redis::default()

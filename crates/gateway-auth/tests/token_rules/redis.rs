@@ -7,11 +7,11 @@ use gateway_auth::{
     AuthError, Authenticator, RedisTokenStore, Subject, SystemClock, SystemRandom, TokenStore,
 };
 use gateway_config::{Auth, Secret};
-use gateway_redis::testing::RedisServer;
+use gateway_redis::testing::{LosingProxy, RedisServer};
 use gateway_redis::{Command, FromRedisValue, Redis, read};
 use tokio::time::{Instant, timeout};
 
-use super::{Player, connected};
+use super::{Player, connected, connected_to};
 
 async fn ask<T: FromRedisValue>(redis: &Redis, command: Command) -> T {
     read(redis.run(command).await.unwrap()).unwrap()
@@ -194,4 +194,53 @@ async fn each_revocation_is_told_with_its_end() {
     ];
     expected.sort();
     assert_eq!(take(), expected);
+}
+
+#[tokio::test]
+async fn a_login_or_a_rotation_whose_reply_was_lost_counts_once() {
+    let server = RedisServer::start();
+    let proxy = LosingProxy::start(server.port()).await.unwrap();
+    let redis = connected_to(proxy.port()).await;
+    let store = RedisTokenStore::new(redis.clone(), |_, _| ());
+    let player = Player::new(&store, "u1");
+    let hex = |token| -> String {
+        let hash = player.hash(token);
+        hash.iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    // As many families as a user may have; the scripts are known from here on.
+    for family in 1..=15 {
+        player
+            .login(family, 100 + u32::from(family), player.subject(), player.start)
+            .await;
+    }
+    player.spend(115, 215, None, 0).await.unwrap();
+    proxy.lose_reply_to(&hex(1));
+    player.login(16, 1, player.subject(), player.start).await;
+    assert_eq!(proxy.lost(), 1);
+    player.spend(101, 201, None, 0).await.unwrap();
+
+    proxy.lose_reply_to(&hex(2));
+    player.spend(1, 2, Some("phone"), 0).await.unwrap();
+    assert_eq!(proxy.lost(), 2);
+    let families = redis.key("user:refresh_tokens:{u1}");
+    let family = format!("family:{}", player.family(16));
+    let kept: String = ask(&redis, Command::new("HGET").arg(&families).arg(&family)).await;
+    assert_eq!(
+        kept.matches(&hex(2)).count(),
+        1,
+        "it is not among those spent: {kept}"
+    );
+    player.spend(2, 3, None, 0).await.unwrap();
+    // A thief gains nothing by it: what was spent earlier is a reuse.
+    assert_eq!(player.spend(1, 4, None, 0).await, player.reused());
+
+    // A reuse whose reply was lost is one the second time too.
+    player.login(17, 50, player.subject(), player.start).await;
+    player.spend(50, 51, None, 0).await.unwrap();
+    player.spend(51, 52, None, 0).await.unwrap();
+    proxy.lose_reply_to(&hex(53));
+    assert_eq!(player.spend(50, 53, None, 0).await, player.reused());
+    assert_eq!(proxy.lost(), 3);
+    let token = player.token(17, "a");
+    assert_eq!(store.is_revoked(&token, player.start).await, Ok(true));
 }

@@ -25,11 +25,12 @@ section! {
         "max_connections" => max_connections: Option<u32> = None, 1..=1_024;
         /// Connections kept open and shared by all commands, at most `pool_size`.
         "min_connections" => min_connections: u32 = 4, 1..=1_024;
-        /// A connection that was idle for so long is tried before it is relied on.
-        "idle_timeout_ms" => idle_timeout: Duration = Duration::from_secs(30), 100..=3_600_000;
+        /// Every connection is sent a `PING` this often, so that neither the server (`timeout` in redis.conf) nor a proxy
+        /// closes it as idle, and so that one that broke is replaced before it is needed.
+        "idle_timeout_ms" => idle_timeout: Duration = Duration::from_secs(1), 100..=3_600_000;
         /// Time to make a connection.
         "connect_timeout_ms" => connect_timeout: Duration = Duration::from_secs(5), 10..=120_000;
-        /// Time to answer a command.
+        /// Time to answer a command. A command that meets a broken connection is sent again on another one within it.
         "response_timeout_ms" => response_timeout: Duration = Duration::from_secs(2), 10..=120_000;
         /// TLS to every server.
         "tls" => tls: bool = false;

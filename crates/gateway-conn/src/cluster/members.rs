@@ -1,6 +1,7 @@
 //! The nodes of the cluster: a lease each, which its node renews and everybody reads.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 use crate::StoreError;
 use crate::sharded::lock;
 
-static LEASE: Script = Script::new(include_str!("lease.lua"));
+static LEASE: Script = Script::repeatable(include_str!("lease.lua"));
 
 /// How busy a node is, as it says in its lease.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +67,8 @@ pub(super) struct Members {
     afterlife: Duration,
     table: RwLock<Arc<Table>>,
     renewed: Mutex<Option<Instant>>,
+    /// Renewals so far: the id of the next one, within this boot.
+    calls: AtomicU64,
 }
 
 /// The own lease and what else was read with it.
@@ -95,6 +98,7 @@ impl Members {
             afterlife,
             table: RwLock::default(),
             renewed: Mutex::default(),
+            calls: AtomicU64::default(),
         }
     }
 
@@ -123,7 +127,8 @@ impl Members {
             .arg(self.started)
             .arg(&self.address)
             .arg(serde_json::to_string(load).unwrap_or_default())
-            .arg(self.lease.as_millis() as u64);
+            .arg(self.lease.as_millis() as u64)
+            .arg(self.calls.fetch_add(1, Ordering::Relaxed));
         let replies = self
             .redis
             .run_all(vec![

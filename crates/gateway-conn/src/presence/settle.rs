@@ -12,7 +12,7 @@ use crate::store::redis::is_bound;
 use crate::words;
 
 static CLAIM: Script = Script::new(concat!(include_str!("events.lua"), include_str!("claim.lua")));
-static SETTLE: Script = Script::new(concat!(include_str!("events.lua"), include_str!("settle.lua")));
+static SETTLE: Script = Script::repeatable(concat!(include_str!("events.lua"), include_str!("settle.lua")));
 
 /// How often is looked: so much later than the window an event may be told.
 const PERIOD: Duration = Duration::from_millis(500);

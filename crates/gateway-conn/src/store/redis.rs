@@ -3,14 +3,19 @@
 //! What decides is one hash per user, and every decision is one script on it; the keys of a user share a slot, so that
 //! this holds on Redis Cluster too. Beside it stand indexes (who has a session, who is online, what a node holds), written
 //! afterwards by [`Indexes`] and believed only where the hash agrees. Every key lives for a time and is renewed, so that
-//! nothing outlives a crash. A script that wrote and whose answer was lost is no harm: a repeated bind replaces its own
-//! session, a renewal finds it.
+//! nothing outlives a crash.
+//!
+//! A script may be carried out twice with the same arguments, where a connection was lost before its reply came: gateway-redis
+//! sends it again. A bind is known by its session, a kick and a renewal by an id of the call; the second time they change
+//! nothing and reply as the first time.
 
 mod ends;
 mod index;
 mod kept;
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,19 +30,19 @@ use super::{BindAttempt, OnlineUser, PAGE_LIMIT, Page, Renewal, SessionStore, St
 use crate::presence::Going;
 use crate::{KickKind, NewSession, PresenceStream, Selector, SessionRecord, StoreError};
 
-static BIND: Script = Script::new(concat!(
+static BIND: Script = Script::repeatable(concat!(
     include_str!("redis/sessions.lua"),
     include_str!("redis/bind.lua")
 ));
-static RENEW: Script = Script::new(concat!(
+static RENEW: Script = Script::repeatable(concat!(
     include_str!("redis/sessions.lua"),
     include_str!("redis/renew.lua")
 ));
-static REMOVE: Script = Script::new(concat!(
+static REMOVE: Script = Script::repeatable(concat!(
     include_str!("redis/sessions.lua"),
     include_str!("redis/remove.lua")
 ));
-static KICK: Script = Script::new(concat!(
+static KICK: Script = Script::repeatable(concat!(
     include_str!("redis/sessions.lua"),
     include_str!("redis/kick.lua")
 ));
@@ -61,6 +66,8 @@ pub struct RedisSessionStore {
     grave_ttl: u64,
     indexes: Indexes,
     events: Option<PresenceStream>,
+    /// The id of the next call that is known by one. It begins at random, since other nodes have theirs.
+    calls: AtomicU64,
 }
 
 impl RedisSessionStore {
@@ -75,6 +82,8 @@ impl RedisSessionStore {
             session_ttl,
             grave_ttl: session_ttl.saturating_mul(2),
             events: None,
+            // Every `RandomState` has keys of its own.
+            calls: AtomicU64::new(RandomState::new().hash_one(session_ttl)),
         }
     }
 
@@ -98,6 +107,10 @@ impl RedisSessionStore {
             }
         };
         tokio::join!(self.indexes.close(), events);
+    }
+
+    fn call_id(&self) -> String {
+        format!("{:016x}", self.calls.fetch_add(1, Ordering::Relaxed))
     }
 
     fn keys(&self, user: &UserId) -> [String; 3] {
@@ -128,7 +141,8 @@ impl RedisSessionStore {
             .arg(head(session, node, now))
             .arg(u8::from(policy.allow_multiple_devices))
             .arg(u8::from(policy.kick_existing_on_login))
-            .arg(policy.max_devices.map_or(0, std::num::NonZeroU32::get));
+            .arg(policy.max_devices.map_or(0, std::num::NonZeroU32::get))
+            .arg(session.session_id.to_string());
         let reply = texts(self.redis.run(command).await)?;
         let user = &session.user_id;
         match reply.split_first() {
@@ -246,7 +260,8 @@ impl SessionStore for RedisSessionStore {
                     .as_ref()
                     .map_or("", |platform| platform.as_str()),
             )
-            .arg(kind.text());
+            .arg(kind.text())
+            .arg(self.call_id());
         let reply = texts(self.redis.run(command).await)?;
         let (left, kicked) = reply.split_first().ok_or_else(unreadable)?;
         let kicked = records(user, kicked)?;
@@ -281,6 +296,7 @@ impl SessionStore for RedisSessionStore {
         sessions: &[(Arc<SessionRecord>, Arc<DevicePolicy>)],
         now: Timestamp,
     ) -> Result<Vec<Renewal>, StoreError> {
+        let call = self.call_id();
         let ask = |(record, policy): &(Arc<SessionRecord>, Arc<DevicePolicy>)| {
             let several = policy.allow_multiple_devices && !policy.kick_existing_on_login;
             let places = if several {
@@ -295,6 +311,7 @@ impl SessionStore for RedisSessionStore {
                 .arg(record.epoch)
                 .arg(whole(record))
                 .arg(places)
+                .arg(&call)
         };
         let replies = self.redis.run_all(sessions.iter().map(ask).collect()).await;
         let mut renewals = Vec::with_capacity(sessions.len());

@@ -4,6 +4,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Core, Slot};
@@ -11,10 +13,16 @@ use crate::RedisError;
 use crate::backoff::Backoff;
 use crate::topology::{Shared, Topology};
 
-/// What the log is told: one line when the last connection is lost, one when the first is back.
+/// How long commands wait for a connection after the last one was lost. A server that is well is connected to again within
+/// some milliseconds; after this it counts as away, and commands fail at once.
+const HOPE: Duration = Duration::from_millis(250);
+
+/// Whether the server can be reached, for commands that need a connection and for the log: one line when the last
+/// connection is lost, one when the first is back.
 pub(super) struct Health {
     address: String,
     state: Mutex<State>,
+    changed: Notify,
 }
 
 #[derive(Default)]
@@ -22,15 +30,45 @@ struct State {
     standing: usize,
     /// Since when no connection stands, once that was said.
     lost: Option<Instant>,
+    /// Since when commands find no connection.
+    without: Option<Instant>,
     why: Option<RedisError>,
 }
 
 impl Health {
     pub(super) fn new(address: String) -> Self {
+        let state = State {
+            without: Some(Instant::now()),
+            ..State::default()
+        };
         Self {
             address,
-            state: Mutex::default(),
+            state: Mutex::new(state),
+            changed: Notify::new(),
         }
+    }
+
+    /// Completes when a connection comes into use.
+    pub(super) fn changed(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+
+    /// Until when it makes sense to wait for a connection.
+    pub(super) fn hope(&self) -> Instant {
+        let state = self.state();
+        let since = state.without.unwrap_or_else(Instant::now);
+        since + HOPE
+    }
+
+    /// A connection came into use.
+    pub(super) fn stands(&self) {
+        self.state().without = None;
+        self.changed.notify_waiters();
+    }
+
+    /// Commands find no connection from now on.
+    pub(super) fn none_stands(&self) {
+        self.state().without.get_or_insert_with(Instant::now);
     }
 
     /// Why there is no connection, for whoever needs one.
@@ -57,6 +95,15 @@ impl Health {
         state.standing = state.standing.saturating_sub(1);
     }
 
+    /// A connection was lost. The server may be well: only a connection that cannot be made says more.
+    fn lost(&self, error: RedisError) {
+        let mut state = self.state();
+        if state.standing == 0 {
+            state.why = Some(error);
+        }
+    }
+
+    /// A connection cannot be made.
     fn failed(&self, error: RedisError) {
         let mut state = self.state();
         if state.standing == 0 {
@@ -78,6 +125,7 @@ pub(super) struct Supervisor {
     pub(super) core: Arc<Core>,
     pub(super) topology: Arc<Topology>,
     pub(super) place: usize,
+    /// Between two looks.
     pub(super) idle: Duration,
 }
 
@@ -87,16 +135,19 @@ impl Supervisor {
         let slot = &self.core.slots[self.place];
         let mut backoff = Backoff::new();
         loop {
-            let error = match self.topology.connect().await {
+            match self.topology.connect().await {
                 Ok(connection) => {
                     let begun = Instant::now();
                     let error = self.watch(slot, Arc::new(connection)).await;
-                    backoff.stood(begun.elapsed());
-                    error
+                    backoff.lost(begun.elapsed());
+                    tracing::debug!(%error, "a connection to Redis was lost");
+                    self.core.health.lost(error);
                 }
-                Err(error) => error,
-            };
-            self.core.health.failed(error);
+                Err(error) => {
+                    backoff.failed();
+                    self.core.health.failed(error);
+                }
+            }
             sleep(backoff.wait()).await;
         }
     }
@@ -105,10 +156,10 @@ impl Supervisor {
     async fn watch(&self, slot: &Slot, connection: Arc<Shared>) -> RedisError {
         let standing = Standing::new(&self.core, slot, connection);
         loop {
-            // Until a command failed, or the connection may have been idle for long.
+            // Until a command failed; else the look itself keeps the connection from being closed as idle.
             let _ = timeout(self.idle, slot.look.notified()).await;
             match self.topology.look(&standing.connection).await {
-                Ok(()) => slot.standing.store(Some(standing.connection.clone())),
+                Ok(()) => self.core.put(slot, &standing.connection),
                 Err(error) => return error,
             }
         }
@@ -124,9 +175,9 @@ struct Standing<'a> {
 
 impl<'a> Standing<'a> {
     fn new(core: &'a Core, slot: &'a Slot, connection: Arc<Shared>) -> Self {
-        slot.standing.store(Some(connection.clone()));
         core.metrics.connections.increment(1);
         core.health.made();
+        core.put(slot, &connection);
         Self {
             core,
             slot,
@@ -137,7 +188,7 @@ impl<'a> Standing<'a> {
 
 impl Drop for Standing<'_> {
     fn drop(&mut self) {
-        self.slot.standing.store(None);
+        self.core.take(self.slot, &self.connection);
         self.core.metrics.connections.decrement(1);
         self.core.health.ended();
     }

@@ -2,7 +2,9 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
+use deadpool_redis::redis::io::tcp::TcpSettings;
 use deadpool_redis::redis::{
     Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisConnectionInfo, TlsCertificates,
 };
@@ -19,6 +21,9 @@ pub(super) struct Login {
     db: i64,
     /// With TLS; of the system's where no file is named.
     certificates: Option<TlsCertificates>,
+    /// How long the peer's TCP may leave data unacknowledged (RFC 5482). A server that is merely slow acknowledges; one that
+    /// is unreachable does not, and a command has the rest of its time for another connection.
+    unacknowledged: Duration,
 }
 
 impl Login {
@@ -33,6 +38,7 @@ impl Login {
             sentinel_password: given(&settings.sentinel_password),
             db: settings.db.into(),
             certificates: certificates(settings)?,
+            unacknowledged: settings.response_timeout / 2,
         })
     }
 
@@ -99,9 +105,13 @@ impl Login {
 
     fn info(&self, host: &str, port: u16, login: RedisConnectionInfo) -> Result<ConnectionInfo, SetupError> {
         let host = host.to_owned();
+        let tcp = TcpSettings::default()
+            .set_nodelay(true)
+            .set_user_timeout(self.unacknowledged);
         let Some(certificates) = &self.certificates else {
             let address = ConnectionAddr::Tcp(host, port);
-            return Ok(address.into_connection_info()?.set_redis_settings(login));
+            let info = address.into_connection_info()?;
+            return Ok(info.set_redis_settings(login).set_tcp_settings(tcp));
         };
         let address = ConnectionAddr::TcpTls {
             host,
@@ -109,7 +119,10 @@ impl Login {
             insecure: false,
             tls_params: None,
         };
-        let info = address.into_connection_info()?.set_redis_settings(login);
+        let info = address
+            .into_connection_info()?
+            .set_redis_settings(login)
+            .set_tcp_settings(tcp);
         let client = Client::build_with_tls(info, certificates.clone())?;
         Ok(client.get_connection_info().clone())
     }

@@ -1,5 +1,7 @@
 -- ARGV[2] token, [3] family, [4] subject, [5] device, [6] platform, [7] expiry, [8] end of the access token,
 -- [9] most families. Replies how many had to go.
+-- A login that was carried out before, and whose reply was lost. How many had to go is a number for the metrics.
+if family_of(ARGV[3]) then return 0 end
 local all, dropped = load(), 0
 while #all >= tonumber(ARGV[9]) do
   local oldest = table.remove(all, 1)

@@ -10,6 +10,10 @@ local same_device = ARGV[3] == '0' or ARGV[4] == family.device
 if family.reused then
   return { 'reused', id, family.subject, string.format('%.0f', family.access_until) }
 end
+-- This very rotation was carried out before, and its reply was lost.
+if family.current == ARGV[5] and family.previous == ARGV[2] and same_device then
+  return { 'rotated', id, family.subject }
+end
 if family.current == ARGV[2] then
   if not same_device then return { 'wrong_device' } end
   if family.expires_at <= now then return { 'expired' } end

@@ -8,4 +8,9 @@ for _, record in ipairs(all) do
     if #all > 1 then live() end
   end
 end
+-- A bind that is given up is over: the same session may be bound anew, and is then no repetition.
+if ARGV[6] == '' then
+  local epoch, kind, whose, laid = string.match(redis.call('HGET', KEYS[3], ARGV[4]) or '', '^(%d+) (%S+) (%S+) (%d+)$')
+  if whose == ARGV[5] then redis.call('HSET', KEYS[3], ARGV[4], epoch .. ' ' .. kind .. ' - ' .. laid) end
+end
 return { gone, #all - gone }

@@ -1,4 +1,6 @@
--- ARGV[4] field, [5] platform, [6] session id, [7] epoch, [8] record as JSON, [9] most devices (0: any number).
+-- ARGV[4] field, [5] platform, [6] session id, [7] epoch, [8] record as JSON, [9] most devices (0: any number), [10] id of
+-- the call: a record that was written again carries it, so that the call is known if it comes twice. Whom it displaced is
+-- not replied the second time; their own renewals find out.
 local field, platform, session, epoch = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
 local all = load()
 local older, newer, others = {}, 0, 0
@@ -6,7 +8,7 @@ for _, record in ipairs(all) do
   if record.field == field then
     if record.session_id == session and record.epoch == epoch then
       live()
-      return { 'current' }
+      return { record.renewal == ARGV[10] and 'rewritten' or 'current' }
     end
     if record.epoch > epoch then return { 'displaced', 'replaced' } end
   end
@@ -30,7 +32,7 @@ if places > 0 then
 end
 bury(displaced, 'replaced')
 if epoch > top() then redis.call('HSET', KEYS[3], '!', text(epoch)) end
-redis.call('HSET', KEYS[1], field, ARGV[8])
+redis.call('HSET', KEYS[1], field, string.sub(ARGV[8], 1, -2) .. ',"renewal":"' .. ARGV[10] .. '"}')
 list(platform, all, field)
 live()
 return jsons(displaced, 'rewritten')

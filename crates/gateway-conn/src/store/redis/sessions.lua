@@ -1,8 +1,11 @@
 -- What the scripts below share. One user's keys, in one slot:
 --   KEYS[1] sessions    platform:device -> record as JSON
 --   KEYS[2] platforms   platform -> devices on it, as a JSON list
---   KEYS[3] tombstones  platform:device -> "epoch kind laid", and "!" -> the highest epoch of all, those that are gone
---                       included: whoever writes a session writes it too, and it outlives the session
+--   KEYS[3] tombstones  platform:device -> "epoch kind session laid"; "!" -> the highest epoch of all, those that are
+--                       gone included: whoever writes a session writes it too, and it outlives the session; "?" and
+--                       "?kick" -> the reply of the last bind and the last kick that ended sessions, as a JSON list that
+--                       begins with the call's id
+-- A call may be carried out twice, where a connection was lost before its reply: the second one replies as the first.
 -- ARGV[1] life of the sessions, ARGV[2] life of the tombstones, both in milliseconds; ARGV[3] the caller's clock.
 -- Numbers stay below 2^53, where Lua's are exact.
 -- Every call of a command costs more than what it does, and a script holds everybody up: so it reads once, writes what has
@@ -47,6 +50,20 @@ local function top()
   return tonumber(redis.call('HGET', KEYS[3], '!') or '0') or 0
 end
 
+-- The sessions that a former call with this id ended, as it replied them; nil where the last such call was another.
+local function repeated(stored, id)
+  local fine, list = pcall(cjson.decode, stored or '')
+  if not fine or type(list) ~= 'table' or list[1] ~= id then return nil end
+  table.remove(list, 1)
+  return list
+end
+
+local function reply_of(id, records)
+  local list = { id }
+  for _, record in ipairs(records) do list[#list + 1] = record.json end
+  return cjson.encode(list)
+end
+
 -- Forgets tombstones that are over, where there are many: devices come and go, and the hash lives as long as the user.
 local function sweep(at)
   if redis.call('HLEN', KEYS[3]) < 32 then return end
@@ -64,7 +81,8 @@ local function bury(records, kind)
   sweep(at)
   for _, record in ipairs(records) do
     redis.call('HDEL', KEYS[1], record.field)
-    redis.call('HSET', KEYS[3], record.field, text(record.epoch) .. ' ' .. kind .. ' ' .. text(at))
+    local whose = tostring(record.session_id)
+    redis.call('HSET', KEYS[3], record.field, text(record.epoch) .. ' ' .. kind .. ' ' .. whose .. ' ' .. text(at))
     record.gone = true
   end
 end
