@@ -3,6 +3,7 @@
 
 mod cluster {
     mod chaos;
+    mod closed_connections;
     mod cost;
     mod delivery;
     mod drain;

@@ -7,10 +7,10 @@ const FIRST: Duration = Duration::from_millis(50);
 const LAST: Duration = Duration::from_secs(1);
 /// After a connection that stood and was lost: the server is there, and commands wait.
 const LOST_FIRST: Duration = Duration::from_millis(2);
-const LOST_LAST: Duration = Duration::from_millis(50);
+const LOST_LAST: Duration = Duration::from_millis(20);
 
 /// Waits that double, each shortened by up to a half at random, so that the gateways of a cluster do not come back in step:
-/// from 50 ms to 1 s while no connection can be made, from 2 to 50 ms while connections are made and lost again.
+/// from 50 ms to 1 s while no connection can be made, from 2 to 20 ms while connections are made and lost again.
 pub(crate) struct Backoff {
     next: Duration,
     last: Duration,

@@ -265,12 +265,12 @@ impl Core {
             if let Some(picked) = self.standing() {
                 return Ok(picked);
             }
+            // There may be more hope by the end of it.
             let until = deadline.min(self.health.hope());
-            if timeout_at(until, changed).await.is_err() {
-                return self
-                    .standing()
-                    .ok_or_else(|| RedisError::Unavailable(self.health.why_away()));
+            if until <= Instant::now() {
+                return Err(RedisError::Unavailable(self.health.why_away()));
             }
+            let _ = timeout_at(until, changed).await;
         }
     }
 

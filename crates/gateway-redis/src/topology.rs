@@ -93,7 +93,7 @@ impl Topology {
     }
 
     /// A new connection for commands, to a server that serves.
-    pub(crate) async fn connect(&self) -> Result<Shared, RedisError> {
+    pub(crate) async fn connect(&self) -> Result<Shared, ConnectError> {
         let connecting = async {
             let connection = match &self.kind {
                 Kind::Server { pool, .. } => {
@@ -112,7 +112,9 @@ impl Topology {
             self.look(&connection).await?;
             Ok(connection)
         };
-        self.in_time(connecting).await
+        tokio::time::timeout(self.connect, connecting)
+            .await
+            .unwrap_or(Err(ConnectError::Failed(RedisError::TimedOut)))
     }
 
     /// A new connection that hears these channels.
@@ -132,7 +134,9 @@ impl Topology {
             }
             Ok(pubsub)
         };
-        self.in_time(connecting).await
+        tokio::time::timeout(self.connect, connecting)
+            .await
+            .unwrap_or(Err(RedisError::TimedOut))
     }
 
     /// Whether the server answers; of a Cluster, whether some master does. All of them are asked, which keeps the
@@ -153,7 +157,7 @@ impl Topology {
     }
 
     /// Whether a connection is of use: the server answers, serves, and takes writes.
-    pub(crate) async fn look(&self, connection: &Shared) -> Result<(), RedisError> {
+    pub(crate) async fn look(&self, connection: &Shared) -> Result<(), ConnectError> {
         let Shared::Server(server) = connection else {
             return Ok(self.ping(connection).await?);
         };
@@ -165,25 +169,51 @@ impl Topology {
         // After a failover the old master answers as a replica. A user who may not ask is taken at the server's word.
         match role {
             Ok(Value::Array(role)) if role.first() == Some(&Value::BulkString(b"slave".to_vec())) => {
-                Err(RedisError::Unavailable("the server is a replica".to_owned()))
+                Err(RedisError::Unavailable("the server is a replica".to_owned()).into())
             }
             _ => Ok(()),
         }
     }
+}
 
-    async fn in_time<T>(&self, work: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
-        tokio::time::timeout(self.connect, work)
-            .await
-            .unwrap_or(Err(RedisError::TimedOut))
+fn from_pool(error: PoolError) -> ConnectError {
+    match error {
+        PoolError::Backend(error) => error.into(),
+        PoolError::Timeout(_) => RedisError::TimedOut.into(),
+        PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
+            RedisError::Unavailable("the pool makes no connection".to_owned()).into()
+        }
     }
 }
 
-fn from_pool(error: PoolError) -> RedisError {
-    match error {
-        PoolError::Backend(error) => error.into(),
-        PoolError::Timeout(_) => RedisError::TimedOut,
-        PoolError::Closed | PoolError::NoRuntimeSpecified | PoolError::PostCreateHook(_) => {
-            RedisError::Unavailable("the pool makes no connection".to_owned())
+/// Why a connection is of no use.
+pub(crate) enum ConnectError {
+    /// A server took it, and closed it.
+    Dropped(RedisError),
+    /// Nobody is there, or a server that does not serve.
+    Failed(RedisError),
+}
+
+impl From<redis::RedisError> for ConnectError {
+    fn from(error: redis::RedisError) -> Self {
+        if error.is_connection_dropped() && !error.is_connection_refusal() {
+            Self::Dropped(error.into())
+        } else {
+            Self::Failed(error.into())
+        }
+    }
+}
+
+impl From<RedisError> for ConnectError {
+    fn from(error: RedisError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<ConnectError> for RedisError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::Dropped(error) | ConnectError::Failed(error) => error,
         }
     }
 }

@@ -11,11 +11,13 @@ use tokio::time::{Instant, sleep, timeout};
 use super::{Core, Slot};
 use crate::RedisError;
 use crate::backoff::Backoff;
-use crate::topology::{Shared, Topology};
+use crate::topology::{ConnectError, Shared, Topology};
 
 /// How long commands wait for a connection after the last one was lost. A server that is well is connected to again within
 /// some milliseconds; after this it counts as away, and commands fail at once.
 const HOPE: Duration = Duration::from_millis(250);
+/// The same while a server takes connections and closes them at once: it is there.
+const LONG_HOPE: Duration = Duration::from_secs(2);
 
 /// Whether the server can be reached, for commands that need a connection and for the log: one line when the last
 /// connection is lost, one when the first is back.
@@ -32,6 +34,8 @@ struct State {
     lost: Option<Instant>,
     /// Since when commands find no connection.
     without: Option<Instant>,
+    /// When the server last closed a connection that was being made.
+    dropped: Option<Instant>,
     why: Option<RedisError>,
 }
 
@@ -57,12 +61,15 @@ impl Health {
     pub(super) fn hope(&self) -> Instant {
         let state = self.state();
         let since = state.without.unwrap_or_else(Instant::now);
-        since + HOPE
+        let longer = state.dropped.map(|at| (at + HOPE).min(since + LONG_HOPE));
+        longer.map_or(since + HOPE, |longer| longer.max(since + HOPE))
     }
 
     /// A connection came into use.
     pub(super) fn stands(&self) {
-        self.state().without = None;
+        let mut state = self.state();
+        (state.without, state.dropped) = (None, None);
+        drop(state);
         self.changed.notify_waiters();
     }
 
@@ -101,6 +108,12 @@ impl Health {
         if state.standing == 0 {
             state.why = Some(error);
         }
+    }
+
+    /// The server took a connection and closed it before it was of use.
+    fn dropped(&self, error: RedisError) {
+        self.state().dropped = Some(Instant::now());
+        self.lost(error);
     }
 
     /// A connection cannot be made.
@@ -143,7 +156,11 @@ impl Supervisor {
                     tracing::debug!(%error, "a connection to Redis was lost");
                     self.core.health.lost(error);
                 }
-                Err(error) => {
+                Err(ConnectError::Dropped(error)) => {
+                    backoff.lost(Duration::ZERO);
+                    self.core.health.dropped(error);
+                }
+                Err(ConnectError::Failed(error)) => {
                     backoff.failed();
                     self.core.health.failed(error);
                 }
@@ -160,7 +177,7 @@ impl Supervisor {
             let _ = timeout(self.idle, slot.look.notified()).await;
             match self.topology.look(&standing.connection).await {
                 Ok(()) => self.core.put(slot, &standing.connection),
-                Err(error) => return error,
+                Err(error) => return error.into(),
             }
         }
     }
