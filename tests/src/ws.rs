@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fastwebsockets::{FragmentCollector, Frame, OpCode, Payload};
-use http_body_util::Empty;
+use http_body_util::{BodyExt as _, Empty};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
@@ -48,6 +48,7 @@ pub struct WsClient {
 pub struct Refused {
     pub status: u16,
     pub headers: http::HeaderMap,
+    pub body: String,
 }
 
 impl WsClient {
@@ -100,9 +101,12 @@ impl WsClient {
             .unwrap();
         let head = response.headers().clone();
         if response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+            let status = response.status().as_u16();
+            let body = response.into_body().collect().await.unwrap().to_bytes();
             return Err(Refused {
-                status: response.status().as_u16(),
+                status,
                 headers: head,
+                body: String::from_utf8_lossy(&body).into_owned(),
             });
         }
         let upgraded = hyper::upgrade::on(response).await.unwrap();

@@ -29,7 +29,7 @@ use gateway_codec::{
     Body, CloseCode, Code, DecodeError, Encoded, Encoding, NOTICE_COMMAND, Notice, PUSH_COMMAND, Reply,
     ReplyTo, Request, SessionId, Unreadable, decode_envelope, decode_json, encode_reply,
 };
-use gateway_config::{LocalHandler, ServiceName};
+use gateway_config::{LocalHandler, OriginPattern, ServiceName};
 use gateway_conn::{Delivery, Registry};
 use gateway_router::{Route, Router};
 use tokio::runtime::Handle;
@@ -67,8 +67,8 @@ pub struct Settings {
     pub in_flight: u32,
     /// How long a bind may take.
     pub bind_timeout: std::time::Duration,
-    /// Pages whose browsers may connect; none named is all.
-    pub origins: Vec<String>,
+    /// Pages of other hosts that may connect.
+    pub origins: Vec<OriginPattern>,
     /// Who knows users and passwords.
     pub user_service: ServiceName,
 }

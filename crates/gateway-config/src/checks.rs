@@ -18,7 +18,6 @@ pub(crate) fn check(config: &Config, reading: &mut Reading) {
     tls::check(config, reading);
     tokens(config, reading);
     keys(config, reading);
-    cors(config, reading);
     level(config, reading);
     required(config, reading);
 }
@@ -143,17 +142,6 @@ fn material(key: &SigningKey, path: impl Fn(&str) -> String, reading: &mut Readi
             reading.fault_at(&path("public_key_file"), ErrorKind::Missing(why));
         }
         (_, None, _) => {}
-    }
-}
-
-fn cors(config: &Config, reading: &mut Reading) {
-    for (index, origin) in config.cors.allowed_origins.iter().enumerate() {
-        let host = origin.split_once("://").map(|(_, host)| host);
-        let plausible = host.is_some_and(|host| !host.is_empty() && !host.contains('/'));
-        if origin != "*" && !plausible {
-            let what = "an origin is scheme://host or scheme://host:port, without a path; or `*`";
-            invalid(reading, &format!("cors.allowed_origins[{index}]"), what);
-        }
     }
 }
 

@@ -48,7 +48,7 @@ pub struct Config {
     pub cluster: Cluster,
     /// How this gateway is named in what it tells.
     pub telemetry: Telemetry,
-    /// Browsers of other origins.
+    /// Web pages of other origins.
     pub cors: Cors,
     /// `platform_strategy.json`.
     pub platforms: Platforms,
@@ -181,7 +181,7 @@ impl Config {
                 "telemetry",
                 &[" How this gateway is named in what it tells of itself."],
             ),
-            section::<Cors>("cors", &[" Browsers of other origins at the HTTP API."]),
+            section::<Cors>("cors", &[" Web pages of other origins."]),
         ]
     }
 }

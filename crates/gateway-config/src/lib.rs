@@ -31,6 +31,7 @@ mod services;
 mod setting;
 mod show;
 mod startable;
+mod web_origin;
 
 pub use byte_size::ByteSize;
 pub use config::{Config, Storage};
@@ -51,3 +52,4 @@ pub use sections::{
 pub use services::{Service, ServiceName, ServiceNameError};
 pub use show::{Change, difference, effective_json};
 pub use startable::Problem;
+pub use web_origin::{OriginError, OriginPattern, Tuple, WebOrigin};

@@ -222,17 +222,60 @@ async fn a_full_gateway_answers_503_and_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_browser_of_another_origin_is_refused_where_origins_are_named() {
+async fn pages_of_this_host_and_of_listed_origins_connect_and_others_are_told_the_setting() {
+    let listed = json!(["https://*.chat.example", "https://app.example:443", "null"]);
     let stack = Stack::builder()
-        .config(json!({"cors": {"allowed_origins": ["https://chat.example"]}}))
+        .config(json!({"cors": {"allowed_origins": listed}}))
         .start()
         .await;
-    let connect = |origin| WsClient::connect(stack.websocket, "/ws", origin);
-    let refused = connect(&[("origin", "https://evil.example")])
-        .await
-        .err()
-        .unwrap();
-    assert_eq!(refused.status, 403);
-    assert!(connect(&[("origin", "https://chat.example")]).await.is_ok());
-    assert!(connect(&[]).await.is_ok(), "who is no browser has no origin");
+    let own = format!("http://{}", stack.websocket);
+    let own_behind_tls = format!("https://{}", stack.websocket);
+    for origin in [
+        own.as_str(),
+        own_behind_tls.as_str(),
+        "https://a.chat.example",
+        "https://a.b.chat.example",
+        "https://app.example",
+        "null",
+        "file://",
+        "capacitor://localhost",
+        "weapp://wechat-game-runtime",
+    ] {
+        let connected = WsClient::connect(stack.websocket, "/ws", &[("origin", origin)]).await;
+        assert!(connected.is_ok(), "{origin}");
+    }
+    for origin in [
+        "https://chat.example",
+        "http://a.chat.example",
+        "https://evilchat.example",
+        "https://servicewechat.com",
+        "https://a.chat.example/path",
+        "http://127.0.0.1:1",
+    ] {
+        let refused = WsClient::connect(stack.websocket, "/ws", &[("origin", origin)])
+            .await
+            .err()
+            .unwrap_or_else(|| panic!("{origin} was let in"));
+        assert_eq!(refused.status, 403, "{origin}");
+        assert!(refused.body.contains("cors.allowed_origins"), "{}", refused.body);
+    }
+    assert!(
+        WsClient::connect(stack.websocket, "/ws", &[]).await.is_ok(),
+        "who is no browser has no origin"
+    );
+}
+
+#[tokio::test]
+async fn without_a_list_only_pages_of_this_host_connect() {
+    let stack = Stack::start().await;
+    for origin in ["null", "https://servicewechat.com"] {
+        let refused = WsClient::connect(stack.websocket, "/ws", &[("origin", origin)])
+            .await
+            .err()
+            .unwrap();
+        assert_eq!(refused.status, 403, "{origin}");
+    }
+    let own = format!("http://{}", stack.websocket);
+    let connected = WsClient::connect(stack.websocket, "/ws", &[("origin", &own)]).await;
+    assert!(connected.is_ok());
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use gateway_auth::{Random, SystemRandom};
-use gateway_config::{LoadOptions, Loaded, Secret};
+use gateway_config::{LoadOptions, Loaded, OriginPattern, Secret};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -109,9 +109,10 @@ fn tell(addresses: &Addresses, out: &mut dyn Write) -> std::io::Result<()> {
 }
 
 /// `--dev` makes up a signing secret; what it signs is worth nothing after a restart. Clients' sockets are plain, whatever
-/// certificates are configured.
+/// certificates are configured, and pages of every origin may call.
 fn complete_for_dev(loaded: &mut Loaded) {
     loaded.config.server.ssl_enabled = false;
+    loaded.config.cors.allowed_origins = vec![OriginPattern::Any];
     let auth = &mut loaded.config.auth;
     if auth.jwt_secret.is_none() && (auth.keys.is_empty() || auth.signing_kid.is_none()) {
         let mut bytes = [0; 32];

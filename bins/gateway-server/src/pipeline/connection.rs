@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use gateway_auth::AuthError;
 use gateway_codec::{CloseCode, Encoding, Notice};
+use gateway_config::{OriginPattern, WebOrigin};
 use gateway_net::{Accepted, Acceptor, End, Handshake, Message, Outbound, Refusal, SessionHandler};
-use http::StatusCode;
-use http::header::ORIGIN;
+use http::header::{HOST, ORIGIN};
+use http::{HeaderMap, StatusCode};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -22,6 +23,9 @@ use crate::phase::Phase;
 
 /// When a client that was refused because the node goes down may try again: another one may answer it then.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Characters of a refused origin that the refusal repeats.
+const LONGEST_ORIGIN: usize = 128;
 
 /// Admits every handshake that can be read; who it is is found out on the open socket.
 pub struct Door {
@@ -37,21 +41,32 @@ impl Door {
 }
 
 impl Door {
-    /// A browser says which page it speaks for (RFC 6455, 4.2.2): where pages are named, others are refused.
-    fn check_origin(&self, handshake: &Handshake) -> Result<(), Refusal> {
-        let allowed = &self.pipeline.settings.origins;
-        let Some(origin) = handshake.headers.get(ORIGIN) else {
+    /// A browser says for which page it connects (RFC 6455, 10.2): the page must come from this host, or be listed. Native
+    /// apps say nothing, or name themselves by a scheme of their own.
+    fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let mut origins = headers.get_all(ORIGIN).iter();
+        let Some(origin) = origins.next() else {
             return Ok(());
         };
-        let fits = |allowed: &String| allowed == "*" || origin.as_bytes() == allowed.as_bytes();
-        if allowed.is_empty() || allowed.iter().any(fits) {
+        let parsed = WebOrigin::parse(origin.as_bytes());
+        let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+        let is_allowed = !parsed.is_of_a_page()
+            || host.is_some_and(|host| parsed.is_at(host))
+            || OriginPattern::any_allows(&self.pipeline.settings.origins, &parsed);
+        if is_allowed && origins.next().is_none() {
             return Ok(());
         }
-        Err(Refusal {
-            status: StatusCode::FORBIDDEN,
-            message: "this origin is not allowed".into(),
-            retry_after: None,
-        })
+        let shown: String = String::from_utf8_lossy(origin.as_bytes())
+            .chars()
+            .take(LONGEST_ORIGIN)
+            .collect();
+        Err(Refusal::new(
+            StatusCode::FORBIDDEN,
+            format!(
+                "pages of the origin {shown} may not connect: it is not this host, and not listed in cors.allowed_origins \
+                 (behind a proxy that does not pass the Host header on, list the page's own origin there)"
+            ),
+        ))
     }
 }
 
@@ -65,7 +80,7 @@ impl Acceptor for Door {
                     .retry_after(RETRY_AFTER),
             );
         }
-        self.check_origin(handshake)?;
+        self.check_origin(&handshake.headers)?;
         let hello = Hello::parse(handshake)?;
         let subprotocol = hello.subprotocol.map(str::to_owned);
         let handler = Connection {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::section::section;
+use crate::web_origin::OriginPattern;
 
 section! {
     /// Listeners and the threads behind them.
@@ -57,10 +58,14 @@ section! {
 }
 
 section! {
-    /// Browsers of other origins at the HTTP API (Fetch standard, CORS).
+    /// Web pages of other origins, at the WebSocket handshake and at the HTTP API (Fetch standard, CORS).
     pub struct Cors {
-        /// Origins that may call, as in `https://chat.example.com`; `*` is any, an empty list none.
-        "allowed_origins" => allowed_origins: Vec<String> = Vec::new();
+        /// Origins of pages that may call, beside pages of the host that the request is sent to (its `Host` header). A page
+        /// of another origin gets 403 at the handshake; native apps (no origin, or another scheme than http and https) are
+        /// not asked. `https://chat.example.com` is one origin, `https://*.example.com` every name below `example.com` but
+        /// not itself, `null` a page without an origin (a file, a sandboxed frame), `*` any. Behind a proxy that does not
+        /// pass `Host` on, list the page's own origin. With `--dev` any page may call.
+        "allowed_origins" => allowed_origins: Vec<OriginPattern> = Vec::new();
         /// How long a browser may keep the answer to a preflight request.
         "max_age_seconds" => max_age: Duration = Duration::from_secs(600), 0..=86_400;
     }

@@ -4,6 +4,7 @@
 //! Credentials in the sense of cookies are never allowed: identity comes in `Authorization`.
 
 use bytes::Bytes;
+use gateway_config::{OriginPattern, WebOrigin};
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
@@ -15,7 +16,7 @@ use super::CorsSettings;
 /// The rules, their header values made once.
 pub(super) struct Cors {
     any: bool,
-    origins: Vec<String>,
+    origins: Vec<OriginPattern>,
     methods: HeaderValue,
     headers: HeaderValue,
     exposed: HeaderValue,
@@ -29,12 +30,8 @@ impl Cors {
             HeaderValue::from_str(&names.join(", ")).unwrap_or_else(|_| HeaderValue::from_static(""))
         };
         Self {
-            any: settings.allowed_origins.iter().any(|origin| origin == "*"),
-            origins: settings
-                .allowed_origins
-                .iter()
-                .map(|o| o.trim_end_matches('/').to_owned())
-                .collect(),
+            any: settings.allowed_origins.contains(&OriginPattern::Any),
+            origins: settings.allowed_origins.clone(),
             methods: join(&settings.allowed_methods),
             headers: join(&settings.allowed_headers),
             exposed: join(&settings.exposed_headers),
@@ -79,9 +76,7 @@ impl Cors {
         if self.any {
             return Some(HeaderValue::from_static("*"));
         }
-        self.origins
-            .iter()
-            .any(|allowed| origin.as_bytes() == allowed.as_bytes())
-            .then(|| origin.clone())
+        // As it was sent: a browser compares it byte by byte.
+        OriginPattern::any_allows(&self.origins, &WebOrigin::parse(origin.as_bytes())).then(|| origin.clone())
     }
 }

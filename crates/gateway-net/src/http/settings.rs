@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use gateway_config::{Cors, Limits, Server};
+use gateway_config::{Cors, Limits, OriginPattern, Server};
 
 use crate::settings::keepalive;
 
@@ -84,8 +84,8 @@ impl HttpSettings {
 /// Cross-origin rules (WHATWG Fetch, 3.2).
 #[derive(Debug, Clone)]
 pub struct CorsSettings {
-    /// Origins that may read answers (`https://chat.example`), or `*` for any. Empty: none, and no header is sent.
-    pub allowed_origins: Vec<String>,
+    /// Origins of pages that may read answers. Empty: none, and no header is sent.
+    pub allowed_origins: Vec<OriginPattern>,
     /// Methods that may be used. Default GET, HEAD, POST, PUT, PATCH, DELETE.
     pub allowed_methods: Vec<String>,
     /// Headers that may be sent. Default Authorization, Content-Type, X-Device-ID, X-Platform, X-API-Key.

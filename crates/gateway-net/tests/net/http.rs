@@ -200,7 +200,7 @@ async fn connections_are_counted() {
 #[tokio::test]
 async fn pages_of_allowed_origins_may_ask() {
     let mut settings = settings();
-    settings.cors.allowed_origins = vec!["https://chat.example".to_owned()];
+    settings.cors.allowed_origins = vec!["https://Chat.example:443".parse().unwrap()];
     let address = start(&settings).address;
     let preflight = |origin: &str| {
         format!(
@@ -254,7 +254,7 @@ async fn pages_of_allowed_origins_may_ask() {
 #[tokio::test]
 async fn a_star_allows_any_origin_and_nothing_allows_none() {
     let mut any = settings();
-    any.cors.allowed_origins = vec!["*".to_owned()];
+    any.cors.allowed_origins = vec!["*".parse().unwrap()];
     let request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nOrigin: https://a.example\r\n\r\n";
     let answer = ask(start(&any).address, request).await;
     assert!(answer.contains("access-control-allow-origin: *\r\n"), "{answer}");
