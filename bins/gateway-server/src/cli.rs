@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use gateway_config::{Config, LoadOptions, Loaded, effective_json, load, reference_markdown};
+use gateway_config::{LoadOptions, Loaded, effective_json, load, reference_markdown};
+
+use crate::preflight;
 
 /// The one door through which every client of an instant-messaging system comes in.
 #[derive(Debug, Parser)]
@@ -64,7 +66,7 @@ pub fn main() -> ExitCode {
         print!("{}", reference_markdown());
         return ExitCode::SUCCESS;
     }
-    let loaded = match load(options(&cli.files)) {
+    let mut loaded = match load(options(&cli.files)) {
         Ok(loaded) => loaded,
         Err(errors) => return fail(&errors),
     };
@@ -72,17 +74,17 @@ pub fn main() -> ExitCode {
         eprintln!("warning: {warning}");
     }
     match cli.command.unwrap_or(Verb::Serve) {
-        Verb::Serve => startable(&loaded.config, cli.files.dev).map_or_else(
-            |code| code,
-            |()| serve::serve(loaded, folder(&cli.files), options(&cli.files)),
-        ),
-        Verb::CheckConfig => startable(&loaded.config, cli.files.dev).map_or_else(
-            |code| code,
-            |()| {
+        Verb::Serve => match startable(&mut loaded, cli.files.dev) {
+            Ok(()) => serve::serve(loaded, folder(&cli.files), options(&cli.files)),
+            Err(code) => code,
+        },
+        Verb::CheckConfig => match startable(&mut loaded, cli.files.dev) {
+            Ok(()) => {
                 println!("the configuration is good");
                 ExitCode::SUCCESS
-            },
-        ),
+            }
+            Err(code) => code,
+        },
         Verb::PrintConfig => print_config(&loaded),
         Verb::ConfigDoc => ExitCode::SUCCESS,
         Verb::GenToken(generate) => generate.run(&loaded.config),
@@ -90,11 +92,17 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// What keeps a gateway from starting, all of it at once.
-fn startable(config: &Config, dev: bool) -> Result<(), ExitCode> {
-    let problems = config.check_startable(dev);
+/// What keeps a gateway from starting, all of it at once: what must not run, and what the start would stumble over.
+fn startable(loaded: &mut Loaded, dev: bool) -> Result<(), ExitCode> {
+    if dev {
+        serve::complete_for_dev(&mut loaded.config);
+    }
+    let mut problems = loaded.config.check_startable(dev);
+    if problems.is_empty() {
+        problems = preflight::problems(&loaded.config);
+    }
     for problem in &problems {
-        eprintln!("error: {problem}");
+        eprintln!("error: {}: {problem}", loaded.origin_at(&problem.path));
     }
     if problems.is_empty() {
         Ok(())

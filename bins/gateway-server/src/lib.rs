@@ -31,6 +31,7 @@ pub mod offline;
 pub mod params;
 pub mod phase;
 pub mod pipeline;
+pub mod preflight;
 pub mod presence;
 pub mod rebalance;
 pub mod reload;

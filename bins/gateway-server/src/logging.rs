@@ -16,8 +16,7 @@ use tracing_subscriber::registry::LookupSpan;
 /// # Errors
 /// Where the level is not one, or a log has been set up already.
 pub fn start(logging: &Logging, name: &str) -> Result<(), LoggingError> {
-    let filter =
-        EnvFilter::try_new(&logging.level).map_err(|_| LoggingError::Level(logging.level.clone()))?;
+    let filter = filter(logging)?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -35,6 +34,14 @@ pub fn start(logging: &Logging, name: &str) -> Result<(), LoggingError> {
             .try_init(),
     }
     .map_err(|_| LoggingError::Twice)
+}
+
+/// The levels of the configuration as the log takes them.
+///
+/// # Errors
+/// [`LoggingError::Level`].
+pub fn filter(logging: &Logging) -> Result<EnvFilter, LoggingError> {
+    EnvFilter::try_new(&logging.level).map_err(|_| LoggingError::Level(logging.level.clone()))
 }
 
 /// Why logging could not be set up.

@@ -76,7 +76,7 @@ impl State {
 
     fn embedded(config: &Config, addresses: &Addresses, around: Surroundings) -> Result<Self, GatewayError> {
         let node = match &config.cluster.node_id {
-            Some(id) => NodeId::parse(id)?,
+            Some(name) => NodeId::parse(name.as_str())?,
             None => NodeId::parse(&format!("gateway-{}", addresses.websocket.port()))?,
         };
         let store = Arc::new(EmbeddedSessionStore::new(EmbeddedSettings::default()));
@@ -114,7 +114,7 @@ impl State {
         let proof = NodeProof::from_config(&config.cluster).ok_or(GatewayError::NoSecret)?;
         let boot = random_hex(&*random);
         let node = match &config.cluster.node_id {
-            Some(id) => NodeId::parse(id)?,
+            Some(name) => NodeId::parse(name.as_str())?,
             None => NodeId::parse(&format!("gateway-{}", &boot[..12]))?,
         };
         let runtime = Handle::current();
@@ -224,7 +224,7 @@ impl SharedState {
 /// Where others reach this node.
 fn advertised(config: &Config, addresses: &Addresses) -> String {
     if let Some(address) = &config.cluster.advertise_address {
-        return address.clone();
+        return address.to_string();
     }
     let mut address = addresses.grpc;
     if address.ip().is_unspecified() {

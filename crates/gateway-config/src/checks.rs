@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use crate::config::Config;
 use crate::error::ErrorKind;
 use crate::nearest::nearest;
+use crate::node::AdvertiseAddress;
 use crate::reading::Reading;
+use crate::redis_address;
 use crate::sections::{Algorithm, SigningKey};
 
 const LEVELS: &[&str] = &["error", "warn", "info", "debug", "trace", "off"];
@@ -18,6 +20,10 @@ pub(crate) fn check(config: &Config, reading: &mut Reading) {
     tls::check(config, reading);
     tokens(config, reading);
     keys(config, reading);
+    cluster(config, reading);
+    if let Some(redis) = &config.redis {
+        redis_address::check(redis, reading);
+    }
     level(config, reading);
     required(config, reading);
 }
@@ -145,6 +151,14 @@ fn material(key: &SigningKey, path: impl Fn(&str) -> String, reading: &mut Readi
     }
 }
 
+fn cluster(config: &Config, reading: &mut Reading) {
+    let is_https = |address: &AdvertiseAddress| address.is_https();
+    if config.cluster.advertise_address.as_ref().is_some_and(is_https) && config.server.grpc_tls.is_none() {
+        let what = "is an https URL, and `server.grpc_tls` is not given: nodes would connect without TLS";
+        invalid(reading, "cluster.advertise_address", what);
+    }
+}
+
 fn level(config: &Config, reading: &mut Reading) {
     for part in config.logging.level.split(',') {
         let level = part
@@ -180,12 +194,5 @@ fn required(config: &Config, reading: &mut Reading) {
         if text.trim().is_empty() {
             invalid(reading, path, "must not be empty");
         }
-    }
-    if config
-        .redis
-        .as_ref()
-        .is_some_and(|redis| redis.host.trim().is_empty())
-    {
-        invalid(reading, "redis.host", "must not be empty");
     }
 }

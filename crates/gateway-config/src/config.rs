@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use crate::load::Sources;
 use crate::platforms::Platforms;
 use crate::reading::{Place, Reading};
+use crate::redis_address;
 use crate::routing::Routing;
 use crate::section::names;
 use crate::sections::{Auth, Cluster, Cors, Delivery, Limits, Logging, Processing, Redis, Server, Telemetry};
@@ -106,6 +107,9 @@ impl Config {
         config.limits = reading.field(dict, &top, "limits", None, Limits::default);
         config.auth = reading.field(dict, &top, "auth", None, Auth::default);
         config.redis = reading.field(dict, &top, "redis", None, || None);
+        if let Some(redis) = &mut config.redis {
+            redis_address::take_apart(redis, reading);
+        }
         let storage: Option<Storage> = reading.field(dict, &top, "storage", None, || None);
         config.logging = reading.field(dict, &top, "logging", None, Logging::default);
         config.services = services::read(dict.get("services"), shared, reading);
@@ -164,7 +168,7 @@ impl Config {
             section::<Option<Storage>>(
                 "storage",
                 &[
-                    " Where sessions and tokens are kept. Left out, it is `redis` where a `redis` section or `REDIS_HOST`",
+                    " Where sessions and tokens are kept. Left out, it is `redis` where a `redis` section, `REDIS_URL` or `REDIS_HOST`",
                     " is given, else `embedded`.",
                 ],
             ),

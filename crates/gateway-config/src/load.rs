@@ -1,6 +1,7 @@
 //! Where a configuration comes from: defaults, then the file, then the environment, then flags.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::config::{Config, Storage};
 use crate::error::{ConfigError, ConfigErrors, ErrorKind, Origin};
@@ -91,6 +92,25 @@ pub struct Loaded {
     pub warnings: Vec<Warning>,
     /// Which files were read, as in [`Config::sources`].
     pub sources: Sources,
+    origins: Origins,
+}
+
+impl Loaded {
+    /// Where a key of the main file was set, or the section around it.
+    #[must_use]
+    pub fn origin_at(&self, path: &str) -> Origin {
+        self.origins.0.origin_at(path)
+    }
+}
+
+/// Where each value came from. Without `Debug` of its own: it holds the values, secrets among them.
+#[derive(Clone)]
+struct Origins(Arc<Reading>);
+
+impl std::fmt::Debug for Origins {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Origins")
+    }
 }
 
 /// Loads and checks a configuration.
@@ -150,6 +170,7 @@ pub fn load(options: LoadOptions) -> Result<Loaded, ConfigErrors> {
         config,
         warnings,
         sources,
+        origins: Origins(Arc::new(main)),
     })
 }
 

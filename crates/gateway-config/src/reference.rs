@@ -19,7 +19,7 @@ Three JSON files: `gateway_config.json`, and beside it `platform_strategy.json` 
 
 Order, later over earlier: defaults, file, environment, flags. An environment variable sets the key of the main file
 whose path it spells: `GATEWAY__SERVER__HTTP_PORT=9081` is `server.http_port`; lists are texts separated by commas, or
-JSON. `REDIS_HOST`, `REDIS_PORT` and `REDIS_PASSWORD` set the keys of `redis`; the last two count only where Redis is
+JSON. `REDIS_URL`, `REDIS_HOST`, `REDIS_PORT` and `REDIS_PASSWORD` set the keys of `redis`; the last two count only where Redis is
 asked for.
 
 Unknown keys are errors, and all errors are told at once. `gateway-server check-config` tells them without starting,

@@ -105,7 +105,14 @@ fn every_kind_of_value_can_come_from_the_environment() {
         ("true", 3)
     );
     assert_eq!(
-        (config.auth.keys.len(), config.cluster.node_id.as_deref()),
+        (
+            config.auth.keys.len(),
+            config
+                .cluster
+                .node_id
+                .as_ref()
+                .map(gateway_config::NodeName::as_str)
+        ),
         (1, Some("7"))
     );
     assert_eq!(config.limits.ping_interval.as_secs(), 7);

@@ -57,6 +57,14 @@ struct Inner {
     connections: Connections,
 }
 
+/// Checks what [`Redis::new`] would not take: addresses, and certificates that cannot be read. Connects to nothing.
+///
+/// # Errors
+/// As [`Redis::new`].
+pub fn check(settings: &gateway_config::Redis) -> Result<(), SetupError> {
+    Topology::new(settings).map(drop)
+}
+
 impl Redis {
     /// Never waits for a server: connections are made in the background, on `runtime`, and come back by themselves.
     ///

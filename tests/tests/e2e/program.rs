@@ -111,6 +111,130 @@ fn a_placeholder_or_short_secret_and_what_is_not_there_yet_refuse_to_start() {
     }
 }
 
+type Environment = Vec<(&'static str, &'static str)>;
+
+/// Configurations that cannot start: what is laid over a good one, the environment, and what the error names.
+fn wrong_ones() -> Vec<(Value, Environment, &'static str)> {
+    let secret = "c".repeat(40);
+    let redis = |redis: Value| json!({"redis": redis, "cluster": {"secret": &secret}});
+    let cluster = |key: &str, value: &str| json!({"redis": {"host": "127.0.0.1"}, "cluster": {"secret": &secret, key: value}});
+    let origin = |origin: &str| json!({"cors": {"allowed_origins": [origin]}});
+    let mut wrong = vec![
+        (cluster("node_id", "gw:0"), "cluster.node_id"),
+        (cluster("node_id", "gw 0"), "cluster.node_id"),
+        (json!({"cluster": {"node_id": "{gw}"}}), "cluster.node_id"),
+        (cluster("advertise_address", "gw-0.gw"), "cluster.advertise_address"),
+        (cluster("advertise_address", "http://gw-0:8082/x"), "cluster.advertise_address"),
+        (cluster("advertise_address", "0.0.0.0:8082"), "cluster.advertise_address"),
+        (cluster("advertise_address", "https://gw-0:8082"), "cluster.advertise_address"),
+        (redis(json!({"host": "redis://:hidden@r:6379/0"})), "redis.host"),
+        (redis(json!({"host": "redis:6379"})), "redis.host"),
+        (redis(json!({"host": ""})), "redis.host"),
+        (redis(json!({"host": "a b"})), "redis.host"),
+        (redis(json!({"url": "http://r"})), "redis.url"),
+        (redis(json!({"url": "redis://:hidden@r/x"})), "redis.url"),
+        (redis(json!({"url": "redis://:hidden@r", "host": "r"})), "redis.url"),
+        (redis(json!({"url": "redis://:hidden@r", "password": "hidden"})), "redis.url"),
+        (redis(json!({"sentinel_nodes": ["a:1", "b"]})), "redis.sentinel_nodes[1]"),
+        (redis(json!({"cluster_nodes": ["redis://:hidden@b:1"]})), "redis.cluster_nodes[0]"),
+        (redis(json!({"host": "r", "tls": true, "tls_ca_file": "/nowhere/ca.pem"})), "/nowhere/ca.pem"),
+        (json!({"server": {"ssl_enabled": true, "ssl_cert_path": "/nowhere/c.pem", "ssl_key_path": "/nowhere/k.pem"}}),
+            "/nowhere/c.pem"),
+        (json!({"server": {"grpc_tls": {"cert_path": "/nowhere/c.pem", "key_path": "/nowhere/k.pem"}}}), "/nowhere/c.pem"),
+        (json!({"auth": {"admin_keys": ["file:/nowhere/key"]}}), "auth.admin_keys[0]"),
+        (json!({"auth": {"admin_keys": ["sha256:12"]}}), "auth.admin_keys[0]"),
+        (json!({"auth": {"service_keys": ["file:/dev/null"]}}), "auth.service_keys[0]"),
+        (json!({"auth": {"keys": [{"kid": "k", "algorithm": "ES256", "public_key_file": "/nowhere/k.pem"}]}}),
+            "/nowhere/k.pem"),
+        (json!({"auth": {"revocation_file": "/dev/null/revoked"}}), "auth.revocation_file"),
+        (json!({"logging": {"level": "info,a=b=debug"}}), "logging.level"),
+        (json!({"services": {"user": {"host": "a b", "port": 1}}}), "services.user.host"),
+        (json!({"server": {"http_port": 8080, "websocket_port": 8080}}), "port"),
+        (json!({"server": {"host": "gateway"}}), "server.host"),
+        (origin("https://chat.example/path"), "cors.allowed_origins[0]"),
+        (origin("chat.example"), "cors.allowed_origins[0]"),
+        (origin("*.chat.example"), "cors.allowed_origins[0]"),
+        (origin("https://a.*.example"), "cors.allowed_origins[0]"),
+        (origin("wss://chat.example"), "cors.allowed_origins[0]"),
+        (origin("https://chat.example:0"), "cors.allowed_origins[0]"),
+    ]
+    .into_iter()
+    .map(|(patch, names)| (patch, Vec::new(), names))
+    .collect::<Vec<_>>();
+    let cluster = json!({"cluster": {"secret": &secret}});
+    wrong.extend([
+        (
+            cluster.clone(),
+            vec![("REDIS_HOST", "redis://:hidden@r:6379/0")],
+            "REDIS_HOST",
+        ),
+        (cluster.clone(), vec![("REDIS_HOST", "r:6379")], "REDIS_HOST"),
+        (
+            cluster.clone(),
+            vec![("REDIS_URL", "redis://:hid#den@r")],
+            "REDIS_URL",
+        ),
+        (
+            cluster,
+            vec![("REDIS_URL", "redis://:hidden@r"), ("REDIS_HOST", "r")],
+            "REDIS_HOST",
+        ),
+    ]);
+    wrong
+}
+
+#[test]
+fn what_cannot_start_is_told_by_check_config_with_its_file_and_key() {
+    for (patch, env, names) in wrong_ones() {
+        let mut config = json!({
+            "auth": {"jwt_secret": SECRET},
+            "server": {"host": "127.0.0.1", "websocket_port": 0, "http_port": 0, "grpc_port": 0},
+        });
+        gateway_tests::stack::merge(&mut config, patch.clone());
+        let folder = Folder::with(&config);
+        for verb in ["check-config", "serve"] {
+            let output = run(&[verb, "--config", &folder.config()], &env);
+            let said = text(&output.stderr) + &text(&output.stdout);
+            assert_eq!(output.status.code(), Some(2), "{verb} {patch} {env:?}: {said}");
+            assert!(said.contains(names), "{verb} {patch} {env:?}: {said}");
+            let place = env.first().map_or("gateway_config.json", |(name, _)| name);
+            assert!(said.contains(place), "{verb} {patch} {env:?}: {said}");
+            for secret in ["hidden", "hid#den"] {
+                assert!(!said.contains(secret), "{verb} {patch} {env:?}: {said}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_redis_url_stands_for_its_parts_and_its_password_is_not_shown() {
+    let folder =
+        Folder::with(&json!({"auth": {"jwt_secret": SECRET}, "cluster": {"secret": "c".repeat(40)}}));
+    let url = ("REDIS_URL", "rediss://us%65r:hid%40den@[::1]:7000/3");
+    let output = run(&["print-config", "--config", &folder.config()], &[url]);
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    for secret in ["hid@den", "hid%40den"] {
+        assert!(!said.contains(secret), "{said}");
+    }
+    let printed: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let redis = &printed["redis"];
+    assert_eq!(
+        json!([
+            redis["host"],
+            redis["port"],
+            redis["db"],
+            redis["username"],
+            redis["tls"],
+            redis["password"]
+        ]),
+        json!(["::1", 7000, 3, "user", true, "(hidden)"])
+    );
+    assert_eq!(printed["storage"], "redis");
+    let output = run(&["check-config", "--config", &folder.config()], &[url]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
 #[test]
 fn the_environment_comes_after_the_file_and_secrets_are_never_printed() {
     let folder = Folder::with(&good());

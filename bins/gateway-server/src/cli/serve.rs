@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use gateway_auth::{Random, SystemRandom};
-use gateway_config::{LoadOptions, Loaded, OriginPattern, Secret};
+use gateway_config::{Config, LoadOptions, Loaded, OriginPattern, Secret};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -15,11 +15,8 @@ use crate::gateway::{Addresses, Gateway, GatewayError};
 /// Threads for HTTP, gRPC and the like; clients' sockets have workers of their own.
 const SERVICE_THREADS: usize = 2;
 
-pub(super) fn serve(mut loaded: Loaded, folder: PathBuf, options: LoadOptions) -> ExitCode {
+pub(super) fn serve(loaded: Loaded, folder: PathBuf, options: LoadOptions) -> ExitCode {
     let dev = options.dev;
-    if dev {
-        complete_for_dev(&mut loaded);
-    }
     if let Err(error) = crate::logging::start(&loaded.config.logging, &loaded.config.telemetry.service_name) {
         return super::fail(&error);
     }
@@ -110,10 +107,10 @@ fn tell(addresses: &Addresses, out: &mut dyn Write) -> std::io::Result<()> {
 
 /// `--dev` makes up a signing secret; what it signs is worth nothing after a restart. Clients' sockets are plain, whatever
 /// certificates are configured, and pages of every origin may call.
-fn complete_for_dev(loaded: &mut Loaded) {
-    loaded.config.server.ssl_enabled = false;
-    loaded.config.cors.allowed_origins = vec![OriginPattern::Any];
-    let auth = &mut loaded.config.auth;
+pub(super) fn complete_for_dev(config: &mut Config) {
+    config.server.ssl_enabled = false;
+    config.cors.allowed_origins = vec![OriginPattern::Any];
+    let auth = &mut config.auth;
     if auth.jwt_secret.is_none() && (auth.keys.is_empty() || auth.signing_kid.is_none()) {
         let mut bytes = [0; 32];
         SystemRandom.fill(&mut bytes);

@@ -40,13 +40,15 @@ impl Variables {
     /// `REDIS_PORT` and `REDIS_PASSWORD` alone do not ask for Redis: they count where something else does.
     fn redis(&mut self, env: &[(String, String)], file: Option<&Layer>) {
         let asked = env.iter().any(|(name, text)| {
-            !text.is_empty() && (name == "REDIS_HOST" || name.starts_with("GATEWAY__REDIS__"))
+            !text.is_empty()
+                && (name == "REDIS_HOST" || name == "REDIS_URL" || name.starts_with("GATEWAY__REDIS__"))
         });
         let section = file.and_then(|file| file.values.get("redis"));
         if !asked && !section.is_some_and(|redis| matches!(redis, Value::Dict(..))) {
             return;
         }
         for (name, path) in [
+            ("REDIS_URL", "redis.url"),
             ("REDIS_HOST", "redis.host"),
             ("REDIS_PORT", "redis.port"),
             ("REDIS_PASSWORD", "redis.password"),

@@ -3,12 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::redis_address::RedisUrl;
 use crate::secret::Secret;
 use crate::section::section;
 
 section! {
     /// Redis: one server, or through Sentinel, or a Cluster.
     pub struct Redis {
+        /// `redis://user:password@host:6379/0`, or `rediss://` for TLS, in place of `host`, `port`, `username`, `password`,
+        /// `db` and `tls`; percent-encode special characters. `REDIS_URL` sets it too. It is shown as those keys.
+        "url" => url: Option<RedisUrl> = None;
         /// Host name or address of a single server. `REDIS_HOST` sets it too.
         "host" => host: String = "127.0.0.1".to_owned();
         /// Port. `REDIS_PORT` sets it too.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::node::{AdvertiseAddress, NodeName};
 use crate::secret::Secret;
 use crate::section::section;
 use crate::sections::{PresenceEvents, Rebalance};
@@ -50,11 +51,12 @@ section! {
 section! {
     /// This node among others. With `storage` `redis` every node is one of a cluster.
     pub struct Cluster {
-        /// Name of this node, unique in the cluster; left out, one is made at start.
-        "node_id" => node_id: Option<String> = None;
-        /// `host:port` at which other nodes reach this node's gRPC listener; left out, `server.host` (127.0.0.1 where
+        /// Name of this node, unique in the cluster: 1 to 128 visible ASCII characters, none of `{`, `}` and `:`. Left out,
+        /// one is made at start.
+        "node_id" => node_id: Option<NodeName> = None;
+        /// `host:port`, or an http or https URL of both, at which other nodes reach this node's gRPC listener; left out, `server.host` (127.0.0.1 where
         /// that is any address) and the port of the listener.
-        "advertise_address" => advertise_address: Option<String> = None;
+        "advertise_address" => advertise_address: Option<AdvertiseAddress> = None;
         /// What nodes know each other by; the same on all. Needed with `storage` `redis`, unless `certificate_name` is
         /// given. With both, both are asked for.
         "secret" => secret: Option<Secret> = None;

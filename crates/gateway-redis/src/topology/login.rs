@@ -8,7 +8,7 @@ use deadpool_redis::redis::io::tcp::TcpSettings;
 use deadpool_redis::redis::{
     Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisConnectionInfo, TlsCertificates,
 };
-use gateway_config::Secret;
+use gateway_config::{Secret, redis_host, redis_node};
 use rustls::crypto::CryptoProvider;
 
 use crate::SetupError;
@@ -56,7 +56,7 @@ impl Login {
 
     /// A server by the host and port of the settings, or as the sentinels name it.
     pub(super) fn server(&self, host: &str, port: u16) -> Result<ConnectionInfo, SetupError> {
-        let host = host_of(host).ok_or_else(|| SetupError::Address("redis.host".to_owned()))?;
+        let host = redis_host(host.trim()).ok_or_else(|| SetupError::Address("redis.host".to_owned()))?;
         self.info(host, port, self.as_user(self.db))
     }
 
@@ -97,7 +97,7 @@ impl Login {
     ) -> Result<Vec<ConnectionInfo>, SetupError> {
         let read = |(place, node): (usize, &String)| {
             let (host, port) =
-                parse(node).ok_or_else(|| SetupError::Address(format!("{setting}[{place}]")))?;
+                redis_node(node.trim()).ok_or_else(|| SetupError::Address(format!("{setting}[{place}]")))?;
             self.info(host, port, login.clone())
         };
         nodes.iter().enumerate().map(read).collect()
@@ -126,22 +126,6 @@ impl Login {
         let client = Client::build_with_tls(info, certificates.clone())?;
         Ok(client.get_connection_info().clone())
     }
-}
-
-/// `host:port`, `[::1]:port`.
-fn parse(node: &str) -> Option<(&str, u16)> {
-    let (host, port) = node.rsplit_once(':')?;
-    Some((host_of(host)?, port.parse().ok()?))
-}
-
-/// A host without brackets; `None` for what is none, such as a URL.
-fn host_of(host: &str) -> Option<&str> {
-    let host = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | ':' | '%');
-    (!host.is_empty() && host.chars().all(allowed)).then_some(host)
 }
 
 fn certificates(settings: &gateway_config::Redis) -> Result<Option<TlsCertificates>, SetupError> {
@@ -178,23 +162,6 @@ fn certificates(settings: &gateway_config::Redis) -> Result<Option<TlsCertificat
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn hosts_ports_and_bracketed_addresses_are_read() {
-        assert_eq!(parse("redis-1.local:6379"), Some(("redis-1.local", 6379)));
-        assert_eq!(parse("[::1]:7000"), Some(("::1", 7000)));
-        for bad in [
-            "",
-            ":1",
-            "host",
-            "host:",
-            "host:70000",
-            "redis://u:p@host:1",
-            "a b:1",
-        ] {
-            assert_eq!(parse(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn what_is_wrong_is_named_without_being_shown() {
