@@ -65,6 +65,9 @@ pub enum Outcome {
     Reply(Box<CommandReply>),
     /// It was never written to a stream: always safe to repeat.
     NeverLeft(RouterError),
+    /// It was not written to a stream that its server ends in good order, or the server has not looked at it: to be
+    /// sent again at once, by another connection.
+    Unprocessed(RouterError),
     /// It was written, and its answer will not come: it may have been done.
     Lost(RouterError),
     /// It failed for good.
@@ -78,4 +81,7 @@ pub enum Rejected {
     Full,
     /// The lane just broke or is closed; another one, or this one in a moment, may take it.
     NotReady,
+    /// The lane's server closes the connection. What is in flight on the lane is still answered; a command that has to
+    /// follow it waits until then.
+    Draining,
 }

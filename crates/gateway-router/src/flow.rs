@@ -150,9 +150,9 @@ impl Completion {
     ///
     /// Takes the flow's lock: call it without holding a lock of the lane.
     pub fn finish(self, outcome: Outcome) {
-        let next = self.shared.with(self.service, |order| {
-            (order.finish(self.id, self.attempt, outcome), None)
-        });
+        let next = self
+            .shared
+            .with(self.service, |order| order.finish(self.id, self.attempt, outcome));
         if let Some(next) = next {
             submit::go_on(&self.shared, self.service, self.id, next);
         }

@@ -179,7 +179,10 @@ impl Order {
         let mut next = None;
         if matches!(self.entries[at].phase, Phase::Held) && self.is_turn(at) {
             self.send(at, backend, outgoing);
-            next = self.next_in_line();
+            // Still held where its lane drains: then it is itself the next in line.
+            if !matches!(self.entries[at].phase, Phase::Held) {
+                next = self.next_in_line();
+            }
         }
         let entry = &mut self.entries[at];
         let step = match &mut entry.phase {
@@ -215,15 +218,15 @@ impl Order {
         }
     }
 
-    /// A lane says how a submission ended; outdated ones change nothing. Only its own caller has to know, for what
-    /// was in flight held back nobody.
-    pub(super) fn finish(&mut self, id: u64, attempt: u32, outcome: Outcome) -> Next {
+    /// A lane says how a submission ended; outdated ones change nothing. Its own caller has to know; so has the next in
+    /// line if it waits for a lane that drains and this was the last command on it.
+    pub(super) fn finish(&mut self, id: u64, attempt: u32, outcome: Outcome) -> (Next, Option<Waker>) {
         let Some(at) = self.find(id) else {
-            return Next::Nothing;
+            return (Next::Nothing, None);
         };
         let entry = &mut self.entries[at];
         if entry.attempt != attempt || !matches!(entry.phase, Phase::InFlight(_)) {
-            return Next::Nothing;
+            return (Next::Nothing, None);
         }
         entry.avoid = self.lane.as_ref().map(|lane| lane.endpoint());
         let own = entry.waiter.take();
@@ -235,6 +238,7 @@ impl Order {
                 Some(_) => self.end(at, Ok(reply)),
             },
             Outcome::NeverLeft(error) => self.never_left(at, error),
+            Outcome::Unprocessed(_) => self.unprocessed(at),
             Outcome::Lost(error) => {
                 if self.entries[at].idempotent && self.may_repeat(at) {
                     self.enter(at, Phase::BackingOff);
@@ -244,7 +248,13 @@ impl Order {
             }
             Outcome::Failed(error) => self.end(at, Err(error)),
         }
-        self.next(at, own)
+        let next = self.next(at, own);
+        let waker = if self.in_flight == 0 {
+            self.next_in_line()
+        } else {
+            None
+        };
+        (next, waker)
     }
 
     /// The caller is gone. Gives the submission to be cancelled, if there is one, and whom to wake.
@@ -285,6 +295,10 @@ impl Order {
                 entry.avoid = Some(lane.endpoint());
                 self.never_left(at, RouterError::Disconnected);
             }
+            // Those before it are still to be answered there, and another stream would not keep the order.
+            Err(Rejected::Draining) if self.in_flight > 0 => {}
+            // It began to drain since it was picked.
+            Err(Rejected::Draining) => self.enter(at, Phase::BackingOff),
         }
     }
 
@@ -298,6 +312,14 @@ impl Order {
         } else {
             self.end(at, Err(error));
         }
+    }
+
+    /// It is sent again, at once or after a moment, and fails by its deadline only: its service is well.
+    fn unprocessed(&mut self, at: usize) {
+        let entry = &mut self.entries[at];
+        let free = entry.moves_left > 0;
+        entry.moves_left = entry.moves_left.saturating_sub(1);
+        self.enter(at, if free { Phase::Held } else { Phase::BackingOff });
     }
 
     /// Takes one repeat, if there is one left.

@@ -103,6 +103,69 @@ async fn what_never_left_is_placed_anew_even_without_retries() {
 }
 
 #[tokio::test]
+async fn what_follows_a_command_on_a_draining_lane_waits_for_it_and_goes_by_the_successor() {
+    let (flow, script) = (Flow::new(), Script::new(1));
+    let mut calls: Vec<_> = (1..=3).map(|seq| call(&flow, &script, 0, seq, ONCE)).collect();
+    script.drain_lane(0, 1);
+    calls.push(call(&flow, &script, 0, 4, ONCE));
+    let submitted = [(1, 0), (2, 0), (3, 0)];
+    for call in calls.iter_mut().rev() {
+        assert!(poll(call).is_pending());
+    }
+    assert_eq!(script.submitted(), submitted, "the first is not answered");
+    script.finish(1, Outcome::Reply(reply(200)));
+    for _ in 0..3 {
+        for call in calls[1..].iter_mut().rev() {
+            assert!(poll(call).is_pending());
+        }
+    }
+    assert_eq!(script.submitted()[3..], [(2, 1), (3, 1), (4, 1)]);
+    assert_eq!(poll(&mut calls[0]), Poll::Ready(Ok(200)));
+}
+
+#[tokio::test]
+async fn submitted_commands_move_to_the_successor_of_a_draining_lane_by_themselves() {
+    let (flow, script) = (Flow::new(), Script::new(1));
+    let (service, told) = (service(&script), Told::default());
+    for seq in 1..=3 {
+        submit(&flow, &service, seq, ONCE, &told);
+    }
+    script.drain_lane(0, 1);
+    submit(&flow, &service, 4, ONCE, &told);
+    settle().await;
+    assert_eq!(script.submitted().len(), 3);
+    script.finish(1, Outcome::Reply(reply(200)));
+    settle().await;
+    assert_eq!(script.submitted()[3..], [(2, 1), (3, 1), (4, 1)]);
+    for seq in 2..=4 {
+        script.finish(seq, Outcome::Reply(reply(200)));
+    }
+    settle().await;
+    let expected: Vec<_> = (1..=4).map(|seq| (seq, Ok(200))).collect();
+    assert_eq!(*told.lock().unwrap(), expected);
+    assert_eq!(flow.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn what_was_not_processed_is_sent_again_until_its_deadline() {
+    let (flow, script) = (Flow::new(), Script::new(1));
+    let mut first = call(&flow, &script, 0, 1, ONCE);
+    for _ in 0..20 {
+        script.finish(1, Outcome::Unprocessed(RouterError::Disconnected));
+        assert!(poll(&mut first).is_pending());
+    }
+    script.finish(1, Outcome::Reply(reply(200)));
+    assert_eq!(poll(&mut first), Poll::Ready(Ok(200)));
+}
+
+/// Lets tasks that were spawned run until they wait.
+async fn settle() {
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn a_503_is_not_done_and_repeated_elsewhere_as_often_as_the_route_says() {
     let (flow, script) = (Flow::new(), Script::new(2));
     let limits = CallLimits {

@@ -16,6 +16,7 @@ enum Op {
     Call { service: u32, idempotent: bool },
     Reply { nth: usize, code: u32 },
     Break { service: u32, lane: u32, written: bool },
+    Drain { service: u32, lane: u32, written: usize },
     Poll { nth: usize },
     PollWoken,
     Drop { nth: usize },
@@ -26,6 +27,7 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (0..2_u32, any::<bool>()).prop_map(|(service, idempotent)| Op::Call { service, idempotent }),
         4 => (any::<usize>(), prop::sample::select(vec![200, 200, 404, 503])).prop_map(|(nth, code)| Op::Reply { nth, code }),
         2 => (0..2_u32, 0..3_u32, any::<bool>()).prop_map(|(service, lane, written)| Op::Break { service, lane, written }),
+        2 => (0..2_u32, 0..3_u32, 0..4_usize).prop_map(|(service, lane, written)| Op::Drain { service, lane, written }),
         4 => any::<usize>().prop_map(|nth| Op::Poll { nth }),
         3 => Just(Op::PollWoken),
         2 => any::<usize>().prop_map(|nth| Op::Drop { nth }),
@@ -112,6 +114,11 @@ fn run(ops: Vec<Op>) {
                 lane,
                 written,
             } => scripts[service as usize].break_lane(lane, written),
+            Op::Drain {
+                service,
+                lane,
+                written,
+            } => scripts[service as usize].drain_lane(lane, written),
             Op::Poll { nth } if !world.callers.is_empty() => {
                 let nth = nth % world.callers.len();
                 if world.callers[nth].poll() {

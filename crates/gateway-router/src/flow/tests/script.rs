@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::Duration;
@@ -30,13 +30,19 @@ pub(super) enum Event {
 }
 
 pub(super) struct Script {
-    lanes: Vec<Arc<ScriptLane>>,
+    /// The current lane to each endpoint.
+    lanes: Mutex<Vec<Arc<ScriptLane>>>,
+    /// Those whose successors took their place.
+    drained: Mutex<Vec<Arc<ScriptLane>>>,
     turn: AtomicUsize,
     log: Arc<Mutex<Vec<Event>>>,
 }
 
 struct ScriptLane {
+    /// Differs from the endpoint's for the successor of a drained lane.
     id: u32,
+    endpoint: u32,
+    draining: AtomicBool,
     next: AtomicU64,
     held: Mutex<BTreeMap<u64, (u32, Outgoing)>>,
     log: Arc<Mutex<Vec<Event>>>,
@@ -45,20 +51,20 @@ struct ScriptLane {
 impl Script {
     pub(super) fn new(lanes: u32) -> Arc<Self> {
         let log = Arc::new(Mutex::new(Vec::new()));
-        let lane = |id| {
-            let (next, held) = (AtomicU64::new(0), Mutex::default());
-            Arc::new(ScriptLane {
-                id,
-                next,
-                held,
-                log: log.clone(),
-            })
-        };
+        let lanes = (0..lanes).map(|id| ScriptLane::new(id, id, &log)).collect();
         Arc::new(Self {
-            lanes: (0..lanes).map(lane).collect(),
+            lanes: Mutex::new(lanes),
+            drained: Mutex::default(),
             turn: AtomicUsize::new(0),
-            log: log.clone(),
+            log,
         })
+    }
+
+    /// All lanes, the drained ones first.
+    fn all(&self) -> Vec<Arc<ScriptLane>> {
+        let mut all = self.drained.lock().unwrap().clone();
+        all.extend(self.lanes.lock().unwrap().iter().cloned());
+        all
     }
 
     /// Every submission so far: sequence number and lane.
@@ -84,7 +90,7 @@ impl Script {
                 .map(|(seq, _)| *seq)
                 .collect::<Vec<_>>()
         };
-        self.lanes.iter().flat_map(seqs).collect()
+        self.all().iter().flat_map(seqs).collect()
     }
 
     pub(super) fn held(&self) -> usize {
@@ -92,7 +98,7 @@ impl Script {
     }
 
     pub(super) fn take(&self, seq: u32) -> Option<Outgoing> {
-        for lane in &self.lanes {
+        for lane in &self.all() {
             let mut held = lane.held.lock().unwrap();
             let number = held
                 .iter()
@@ -112,7 +118,8 @@ impl Script {
 
     /// Fails all that a lane holds, in order.
     pub(super) fn break_lane(&self, lane: u32, written: bool) {
-        let all = std::mem::take(&mut *self.lanes[lane as usize].held.lock().unwrap());
+        let lane = self.lanes.lock().unwrap()[lane as usize].clone();
+        let all = std::mem::take(&mut *lane.held.lock().unwrap());
         for seq in all.values().map(|(seq, _)| *seq) {
             self.log.lock().unwrap().push(Event::Ended { seq });
         }
@@ -125,18 +132,62 @@ impl Script {
             });
         }
     }
+
+    /// The server of the current lane to this endpoint closes the connection: all but the first `written` commands are
+    /// given back, in order. Its successor gets a number of its own.
+    pub(super) fn drain_lane(&self, endpoint: u32, written: usize) {
+        let (lane, id) = {
+            let mut lanes = self.lanes.lock().unwrap();
+            let mut drained = self.drained.lock().unwrap();
+            let id = u32::try_from(lanes.len() + drained.len()).unwrap();
+            let successor = ScriptLane::new(id, endpoint, &self.log);
+            let lane = std::mem::replace(&mut lanes[endpoint as usize], successor);
+            drained.push(lane.clone());
+            (lane, id)
+        };
+        assert_ne!(lane.id, id);
+        lane.draining.store(true, Ordering::Relaxed);
+        let unsent = {
+            let mut held = lane.held.lock().unwrap();
+            match held.keys().nth(written).copied() {
+                Some(first) => held.split_off(&first),
+                None => BTreeMap::new(),
+            }
+        };
+        for (seq, _) in unsent.values() {
+            self.log.lock().unwrap().push(Event::Ended { seq: *seq });
+        }
+        for (_, (_, outgoing)) in unsent {
+            outgoing
+                .done
+                .finish(Outcome::Unprocessed(RouterError::Disconnected));
+        }
+    }
+}
+
+impl ScriptLane {
+    fn new(id: u32, endpoint: u32, log: &Arc<Mutex<Vec<Event>>>) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            endpoint,
+            draining: AtomicBool::new(false),
+            next: AtomicU64::new(0),
+            held: Mutex::default(),
+            log: log.clone(),
+        })
+    }
 }
 
 impl Backend for Script {
     fn lane(&self, avoid: Option<EndpointId>) -> Result<Arc<dyn Lane>, RouterError> {
         let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let fits: Vec<_> = self
-            .lanes
+        let lanes = self.lanes.lock().unwrap();
+        let fits: Vec<_> = lanes
             .iter()
-            .filter(|lane| Some(EndpointId(lane.id)) != avoid)
+            .filter(|lane| Some(EndpointId(lane.endpoint)) != avoid)
             .collect();
         let fits = if fits.is_empty() {
-            self.lanes.iter().collect()
+            lanes.iter().collect()
         } else {
             fits
         };
@@ -149,10 +200,13 @@ impl Backend for Script {
 
 impl Lane for ScriptLane {
     fn endpoint(&self) -> EndpointId {
-        EndpointId(self.id)
+        EndpointId(self.endpoint)
     }
 
     fn submit(&self, command: Outgoing) -> Result<u64, Rejected> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(Rejected::Draining);
+        }
         let seq = CommandRequest::decode(command.request.clone()).unwrap().seq;
         let seq = u32::try_from(seq).unwrap();
         let number = self.next.fetch_add(1, Ordering::Relaxed);
