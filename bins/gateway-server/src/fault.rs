@@ -68,12 +68,15 @@ impl Fault {
         }
     }
 
-    /// The sentence that the sender gets. Of what is our own trouble it is told the code's text and no more.
+    /// The sentence that the sender gets. For trouble of our own, that is the code's text and no more, except where the
+    /// sender can do something about it.
     pub fn told(&self) -> Cow<'_, str> {
         match self {
             Self::Rule { message, .. } => Cow::Borrowed(message),
             // A back end's words about its own trouble may name what is behind it.
             Self::Refused { message, .. } if !message.is_empty() && !self.is_ours() => Cow::Borrowed(message),
+            // Its sender can ask for less.
+            Self::Router(RouterError::ReplyTooLarge) => Cow::Borrowed("The reply is too large"),
             _ if self.is_ours() => Cow::Borrowed(self.code().text()),
             Self::Decode(error) => Cow::Owned(error.to_string()),
             Self::Auth(error) => Cow::Owned(error.to_string()),
@@ -98,5 +101,17 @@ impl Fault {
             self.code(),
             Code::Internal | Code::Unavailable | Code::GatewayTimeout
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_back_ends_fault_the_sender_is_told_what_it_can_change() {
+        let told = |error: RouterError| Fault::from(error).told().into_owned();
+        assert_eq!(told(RouterError::ReplyTooLarge), "The reply is too large");
+        assert_eq!(told(RouterError::BadReply), Code::Internal.text());
     }
 }

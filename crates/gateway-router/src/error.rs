@@ -40,6 +40,9 @@ pub enum RouterError {
     /// The reply was empty or its code is none of the contract's.
     #[error("the service gave an invalid reply")]
     BadReply,
+    /// The reply is larger than the gateway reads.
+    #[error("the service's reply is too large")]
+    ReplyTooLarge,
     /// The gateway is shutting down and takes no more commands.
     #[error("the gateway is shutting down")]
     ShuttingDown,
@@ -57,7 +60,7 @@ impl RouterError {
             | Self::ShuttingDown => Code::Unavailable,
             Self::Timeout => Code::GatewayTimeout,
             Self::Upstream { status } if is_passing(*status) => Code::Unavailable,
-            Self::Upstream { .. } | Self::BadReply => Code::Internal,
+            Self::Upstream { .. } | Self::BadReply | Self::ReplyTooLarge => Code::Internal,
         }
     }
 
@@ -69,7 +72,7 @@ impl RouterError {
                 true
             }
             Self::Upstream { status } => is_passing(*status),
-            Self::UnknownService | Self::BadReply => false,
+            Self::UnknownService | Self::BadReply | Self::ReplyTooLarge => false,
         }
     }
 
@@ -82,14 +85,19 @@ impl RouterError {
             | Self::Timeout
             | Self::Disconnected
             | Self::Upstream { .. }
-            | Self::BadReply => Origin::Upstream,
+            | Self::BadReply
+            | Self::ReplyTooLarge => Origin::Upstream,
         }
     }
 
-    /// What a gRPC status means here: `Unavailable`, `Cancelled` and transport trouble are a broken connection.
+    /// What a gRPC status means for a command without a reply: `Unavailable`, `Cancelled` and transport trouble are a
+    /// broken connection.
     pub(crate) fn from_status(status: &tonic::Status) -> Self {
         match status.code() {
-            tonic::Code::Unavailable | tonic::Code::Cancelled | tonic::Code::Unknown => Self::Disconnected,
+            // A stream that ends well has no place for its unanswered commands either.
+            tonic::Code::Unavailable | tonic::Code::Cancelled | tonic::Code::Unknown | tonic::Code::Ok => {
+                Self::Disconnected
+            }
             tonic::Code::DeadlineExceeded => Self::Timeout,
             status => Self::Upstream { status },
         }

@@ -5,8 +5,17 @@
 //! which it was submitted: what was never written is safe to repeat, what was written is lost. The lane then waits
 //! for the next command and connects again, with jittered back-off.
 //!
+//! A server that announces the end of the connection (GOAWAY) drains the lane: commands that have not left are given
+//! back to be sent by a successor ([`Outcome::Unprocessed`]), new ones are rejected ([`Rejected::Draining`]), and the
+//! lane ends when those that have left are answered or out of time. [`pool`](crate::pool) makes the successor;
+//! [`flow`](crate::flow) keeps a session's later commands back until its earlier ones on the old lane have ended, for
+//! two streams keep no order between them.
+//!
 //! A lane's task, and its connection, live on the runtime that its commands come from, so that a command never
 //! changes threads on its way. The lane ends with that runtime.
+//!
+//! This module owns the queue and what is pending; [`task`] decides when to connect, carry and drain; [`link`] is one
+//! connection; [`reply`] reads replies; [`wire`] writes batches; [`pace`] spaces connections.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -14,7 +23,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use gateway_codec::proto::backend::Reply;
 use rustc_hash::FxHashMap;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
@@ -23,11 +31,16 @@ use crate::backend::{EndpointId, Lane, Outcome, Outgoing, Rejected};
 use crate::endpoint::Endpoint;
 use crate::error::RouterError;
 use crate::flow::Completion;
+use crate::lane::pace::Pace;
+use crate::lane::reply::{Oversized, REPLY_BYTES, Replies};
 use crate::lane::wire::{RawBatch, RawCommand};
 use crate::telemetry::Telemetry;
 
+mod link;
+pub(crate) mod pace;
+mod reply;
 pub(crate) mod task;
-pub(crate) mod wire;
+mod wire;
 
 /// Commands in one batch.
 const BATCH_COMMANDS: usize = 256;
@@ -44,6 +57,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(25);
 pub(crate) struct GrpcLane {
     endpoint: Arc<Endpoint>,
     telemetry: Arc<Telemetry>,
+    pace: Arc<Pace>,
     inner: Mutex<Inner>,
     /// There is something to connect for.
     work: Notify,
@@ -60,6 +74,8 @@ struct Inner {
     queue_bytes: usize,
     /// By our own numbers, which nobody can choose: a hash without a key does.
     pending: FxHashMap<u64, Pending>,
+    /// The number of the next command when the last replies came: those before it were sent to a peer that answers.
+    heard: u64,
     /// The stream's, while it waits for commands.
     waker: Option<Waker>,
 }
@@ -69,7 +85,18 @@ enum State {
     Open,
     /// Its commands are being failed: a newer one must not overtake them.
     Failing,
+    /// The server closes the connection; what has left is being answered.
+    Draining,
     Closed,
+}
+
+/// What the end of a stream means for the commands that have left and are not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unanswered {
+    /// They may have been done.
+    Lost,
+    /// The server has not looked at them.
+    Unprocessed,
 }
 
 struct Queued {
@@ -85,7 +112,8 @@ struct Pending {
 }
 
 impl GrpcLane {
-    pub(crate) fn new(endpoint: Arc<Endpoint>, telemetry: Arc<Telemetry>) -> Self {
+    /// A lane that connects when its first command comes, not before `pace` allows it.
+    pub(crate) fn new(endpoint: Arc<Endpoint>, telemetry: Arc<Telemetry>, pace: Arc<Pace>) -> Self {
         let inner = Inner {
             state: State::Open,
             stream: 0,
@@ -93,11 +121,13 @@ impl GrpcLane {
             queue: VecDeque::new(),
             queue_bytes: 0,
             pending: FxHashMap::default(),
+            heard: 0,
             waker: None,
         };
         Self {
             endpoint,
             telemetry,
+            pace,
             inner: Mutex::new(inner),
             work: Notify::new(),
             busy: Notify::new(),
@@ -110,6 +140,16 @@ impl GrpcLane {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.inner().state == State::Closed
+    }
+
+    /// Whether it takes commands, now or once those of a broken stream have failed.
+    pub(crate) fn takes_commands(&self) -> bool {
+        matches!(self.inner().state, State::Open | State::Failing)
+    }
+
+    /// What a successor keeps of this lane.
+    pub(crate) fn pace(&self) -> Arc<Pace> {
+        self.pace.clone()
     }
 
     /// Waits until a command is queued.
@@ -137,12 +177,18 @@ impl GrpcLane {
 
     /// Fails what is out of time at `now`. What has not left yet never does.
     fn expire(&self, now: Instant) {
-        let late: Vec<Pending> = {
+        let mut silent = false;
+        let late: Vec<_> = {
             let mut inner = self.inner();
+            let heard = inner.heard;
             let late = inner.pending.extract_if(|_, pending| pending.deadline <= now);
-            late.map(|(_, pending)| pending).collect()
+            late.inspect(|(number, pending)| silent |= pending.written && *number >= heard)
+                .collect()
         };
-        for pending in late {
+        if silent {
+            self.endpoint.silent(now);
+        }
+        for (_, pending) in late {
             pending.done.finish(Outcome::Failed(RouterError::Timeout));
         }
     }
@@ -200,11 +246,13 @@ impl GrpcLane {
     }
 
     /// Finishes the commands that these replies belong to.
-    fn answered(&self, replies: Vec<Reply>) {
-        let mut done = Vec::with_capacity(replies.len());
+    fn answered(&self, replies: Replies) {
+        let Replies { whole, oversized } = replies;
+        let mut done = Vec::with_capacity(whole.len());
         {
             let mut inner = self.inner();
-            for reply in replies {
+            inner.heard = inner.next;
+            for reply in whole {
                 match inner.pending.remove(&reply.correlation_id) {
                     Some(pending) => done.push((pending.done, reply.reply)),
                     None => self.telemetry.unclaimed.increment(1),
@@ -218,10 +266,49 @@ impl GrpcLane {
                 None => Outcome::Failed(RouterError::BadReply),
             });
         }
+        for reply in oversized {
+            self.refuse(reply);
+        }
+    }
+
+    /// Fails the command whose reply is over the limit, and no other.
+    fn refuse(&self, Oversized { correlation_id, size }: Oversized) {
+        tracing::warn!(
+            service = self.telemetry.service(),
+            endpoint = %self.endpoint.uri,
+            size,
+            limit = REPLY_BYTES,
+            "a reply of a back end is over the limit; its command fails"
+        );
+        let pending = self.inner().pending.remove(&correlation_id);
+        match pending {
+            Some(pending) => pending.done.finish(Outcome::Failed(RouterError::ReplyTooLarge)),
+            None => self.telemetry.unclaimed.increment(1),
+        }
+    }
+
+    /// The server closes the connection: gives back what has not left, and takes no more.
+    fn drain(&self) {
+        let unsent = {
+            let mut inner = self.inner();
+            inner.stream += 1;
+            inner.state = State::Draining;
+            inner.queue = VecDeque::new();
+            inner.queue_bytes = 0;
+            let unsent = inner.pending.extract_if(|_, pending| !pending.written);
+            let mut unsent: Vec<_> = unsent.collect();
+            unsent.sort_unstable_by_key(|(number, _)| *number);
+            unsent
+        };
+        for (_, pending) in unsent {
+            pending
+                .done
+                .finish(Outcome::Unprocessed(RouterError::Disconnected));
+        }
     }
 
     /// The stream is over: fails all that is on the lane, in order, and then is in state `after`.
-    fn fail_all(&self, error: &RouterError, after: State) {
+    fn fail_all(&self, unanswered: Unanswered, error: &RouterError, after: State) {
         let (mut failed, waker) = {
             let mut inner = self.inner();
             inner.stream += 1;
@@ -236,10 +323,10 @@ impl GrpcLane {
         }
         failed.sort_unstable_by_key(|(number, _)| *number);
         for (_, pending) in failed {
-            pending.done.finish(if pending.written {
-                Outcome::Lost(error.clone())
-            } else {
-                Outcome::NeverLeft(error.clone())
+            pending.done.finish(match unanswered {
+                Unanswered::Unprocessed => Outcome::Unprocessed(error.clone()),
+                Unanswered::Lost if pending.written => Outcome::Lost(error.clone()),
+                Unanswered::Lost => Outcome::NeverLeft(error.clone()),
             });
         }
         self.inner().state = after;
@@ -253,8 +340,10 @@ impl Lane for GrpcLane {
 
     fn submit(&self, command: Outgoing) -> Result<u64, Rejected> {
         let mut inner = self.inner();
-        if inner.state != State::Open {
-            return Err(Rejected::NotReady);
+        match inner.state {
+            State::Open => {}
+            State::Draining => return Err(Rejected::Draining),
+            State::Failing | State::Closed => return Err(Rejected::NotReady),
         }
         let size = command.request.len();
         if inner.queue_bytes + size > QUEUE_BYTES && !inner.queue.is_empty() {

@@ -25,6 +25,7 @@ mod pool;
 mod resolver;
 mod router;
 mod service;
+mod socket;
 mod table;
 mod telemetry;
 

@@ -16,6 +16,7 @@ use gateway_codec::proto::backend::{
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::task::TaskTracker;
+use tonic::codec::CompressionEncoding;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
@@ -75,8 +76,9 @@ impl Mailbox {
                 None => RouterError::NoEndpoint,
                 Some((endpoint, _)) => {
                     avoid = Some(endpoint.id);
-                    let client =
-                        BackendClient::new(endpoint.control.clone()).max_decoding_message_size(REPLY_BYTES);
+                    let client = BackendClient::new(endpoint.control.clone())
+                        .accept_compressed(CompressionEncoding::Gzip)
+                        .max_decoding_message_size(REPLY_BYTES);
                     let mut request = Request::new(message.clone());
                     request.set_timeout(deadline.saturating_duration_since(Instant::now()));
                     match timeout_at(deadline, send(client, request)).await {

@@ -17,10 +17,11 @@ pub(crate) enum CallResult {
     Disconnected,
     Upstream,
     BadReply,
+    ReplyTooLarge,
     Cancelled,
 }
 
-const RESULTS: [(CallResult, &str); 9] = [
+const RESULTS: [(CallResult, &str); 10] = [
     (CallResult::Success, "success"),
     (CallResult::Refused, "refused"),
     (CallResult::NoEndpoint, "no_endpoint"),
@@ -29,6 +30,7 @@ const RESULTS: [(CallResult, &str); 9] = [
     (CallResult::Disconnected, "disconnected"),
     (CallResult::Upstream, "upstream"),
     (CallResult::BadReply, "bad_reply"),
+    (CallResult::ReplyTooLarge, "reply_too_large"),
     (CallResult::Cancelled, "cancelled"),
 ];
 
@@ -41,12 +43,14 @@ impl From<&RouterError> for CallResult {
             RouterError::Disconnected | RouterError::ShuttingDown => Self::Disconnected,
             RouterError::Upstream { .. } => Self::Upstream,
             RouterError::BadReply => Self::BadReply,
+            RouterError::ReplyTooLarge => Self::ReplyTooLarge,
         }
     }
 }
 
 /// Handles of one service.
 pub(crate) struct Telemetry {
+    service: String,
     calls: [Counter; RESULTS.len()],
     /// Commands between `call` and their end.
     pub(crate) in_flight: Gauge,
@@ -56,6 +60,8 @@ pub(crate) struct Telemetry {
     pub(crate) retries: Counter,
     /// Streams opened after the first one of a lane.
     pub(crate) reconnects: Counter,
+    /// Connections that their server announced to close.
+    pub(crate) drains: Counter,
     /// Commands per batch written to a stream.
     pub(crate) batch: Histogram,
     /// Replies that nobody waits for: late, repeated or made up.
@@ -73,9 +79,16 @@ impl Telemetry {
             latency: histogram!("gateway_router_call_duration_seconds", "service" => label.clone()),
             retries: counter!("gateway_router_retries_total", "service" => label.clone()),
             reconnects: counter!("gateway_router_lane_reconnects_total", "service" => label.clone()),
+            drains: counter!("gateway_router_lane_drains_total", "service" => label.clone()),
             batch: histogram!("gateway_router_batch_commands", "service" => label.clone()),
-            unclaimed: counter!("gateway_router_unclaimed_replies_total", "service" => label),
+            unclaimed: counter!("gateway_router_unclaimed_replies_total", "service" => label.clone()),
+            service: label,
         }
+    }
+
+    /// The service's name, for log lines.
+    pub(crate) fn service(&self) -> &str {
+        &self.service
     }
 
     pub(crate) fn ended(&self, result: CallResult) {

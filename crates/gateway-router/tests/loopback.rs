@@ -8,6 +8,10 @@ mod backend;
 mod calls;
 #[path = "loopback/failures.rs"]
 mod failures;
+#[path = "loopback/manners.rs"]
+mod manners;
+#[path = "loopback/raw.rs"]
+mod raw;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,11 +56,11 @@ fn router(services: &[(&str, &[&Server])]) -> Arc<Router> {
     router_with(services, |_| {})
 }
 
-fn request(session: &str, seq: u32) -> CommandRequest {
+fn request(session: &str, seq: u64) -> CommandRequest {
     CommandRequest {
         request_id: format!("{session}-{seq}"),
         cmd_id: 2001,
-        seq: seq.into(),
+        seq,
         session_id: session.to_owned(),
         ..Default::default()
     }

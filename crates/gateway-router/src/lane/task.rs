@@ -1,38 +1,44 @@
-//! The task of a lane: connect when there is work, carry it, and start over when the stream breaks.
+//! The task of a lane: connect when there is work, carry it, start over when the stream breaks, and make room for a
+//! successor when the server announces the end of the connection.
 
-use std::pin::{Pin, pin};
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::Stream;
-use gateway_codec::proto::backend::ReplyBatch;
-use tokio::time::{Instant, sleep_until};
+use h2::Reason;
+use tokio::time::{sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::codegen::http::uri::PathAndQuery;
-use tonic::transport::Channel;
-use tonic_prost::ProstCodec;
 
-use crate::backoff::Backoff;
 use crate::error::RouterError;
-use crate::lane::wire::RawBatch;
-use crate::lane::{GrpcLane, State};
+use crate::lane::link::{End, GoingAway, Link};
+use crate::lane::{GrpcLane, State, Unanswered};
 
-const STREAM_PATH: &str = "/mychat.backend.v1.Backend/Stream";
-/// A back end may put many large replies into one batch.
-const REPLY_BATCH_BYTES: usize = 16 * 1024 * 1024;
-/// Between connections of one lane.
-const RECONNECT_BASE: Duration = Duration::from_millis(20);
-const RECONNECT_CAP: Duration = Duration::from_secs(1);
+/// How often a draining lane looks whether all its commands are answered.
+const DRAIN_LOOK: Duration = Duration::from_millis(25);
+/// How long a server may take to end a stream after our half has ended.
+const LINGER: Duration = Duration::from_secs(1);
 
-/// Why a stream ended.
+/// How serving one connection ended.
 enum Ended {
     Stopped,
     NotConnected,
-    Broken(RouterError),
+    Over {
+        unanswered: Unanswered,
+        error: RouterError,
+        /// The server had announced it: the lane's successor goes on.
+        drained: bool,
+    },
 }
 
-/// Runs the lane until `stop`. If the runtime drops the task instead, even unpolled, the lane closes all the same.
+/// What happened on a connection.
+enum Event {
+    GoingAway(GoingAway),
+    Ended(End),
+}
+
+/// Runs the lane until `stop` or until its server has drained it. If the runtime drops the task instead, even
+/// unpolled, the lane closes all the same.
 pub(crate) async fn run(served: Served, stop: CancellationToken) {
     let lane = &served.0;
     tokio::select! {
@@ -42,9 +48,6 @@ pub(crate) async fn run(served: Served, stop: CancellationToken) {
 }
 
 async fn serve(lane: &Arc<GrpcLane>, stop: &CancellationToken) {
-    let mut backoff = Backoff::new(RECONNECT_BASE, RECONNECT_CAP);
-    let mut not_before = Instant::now();
-    let mut streams = 0_u64;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -52,98 +55,165 @@ async fn serve(lane: &Arc<GrpcLane>, stop: &CancellationToken) {
         }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = sleep_until(not_before) => {}
+            () = sleep_until(lane.pace.not_before()) => {}
         }
-        if streams > 0 {
+        if lane.pace.connects() {
             lane.telemetry.reconnects.increment(1);
         }
-        streams += 1;
-        match carry(lane, stop, &mut backoff).await {
+        let ended = tokio::select! {
+            biased;
+            ended = carry(lane) => ended,
+            () = stop.cancelled() => Ended::Stopped,
+        };
+        match ended {
             Ended::Stopped => return,
             Ended::NotConnected => {
                 lane.endpoint.unreachable();
-                lane.fail_all(&RouterError::Disconnected, State::Open);
+                lane.fail_all(Unanswered::Lost, &RouterError::Disconnected, State::Open);
             }
-            Ended::Broken(error) => {
+            Ended::Over {
+                unanswered,
+                error,
+                drained: true,
+            } => return lane.fail_all(unanswered, &error, State::Closed),
+            Ended::Over {
+                unanswered,
+                error,
+                drained: false,
+            } => {
                 lane.endpoint.doubt();
-                lane.fail_all(&error, State::Open);
+                lane.fail_all(unanswered, &error, State::Open);
             }
         }
-        not_before = Instant::now() + backoff.step();
+        lane.pace.failed();
     }
 }
 
 /// One connection with one stream on it, from connecting to its end.
-async fn carry(lane: &Arc<GrpcLane>, stop: &CancellationToken, backoff: &mut Backoff) -> Ended {
-    let channel = tokio::select! {
-        () = stop.cancelled() => return Ended::Stopped,
-        channel = lane.endpoint.connect() => channel,
+async fn carry(lane: &GrpcLane) -> Ended {
+    let mut link = match Link::connect(&lane.endpoint).await {
+        Ok(link) => link,
+        Err(error) => {
+            tracing::debug!(endpoint = %lane.endpoint.uri, %error, "connecting failed");
+            return Ended::NotConnected;
+        }
     };
-    let Some(channel) = channel else {
-        return Ended::NotConnected;
-    };
-    let mut client =
-        tonic::client::Grpc::<Channel>::new(channel).max_decoding_message_size(REPLY_BATCH_BYTES);
-    if client.ready().await.is_err() {
-        return Ended::NotConnected;
-    }
-    let batches = Batches {
-        lane: lane.clone(),
-        stream: lane.inner().stream,
-    };
-    let codec = ProstCodec::<RawBatch, ReplyBatch>::new();
-    let opened = client.streaming(
-        tonic::Request::new(batches),
-        PathAndQuery::from_static(STREAM_PATH),
-        codec,
-    );
-    // Commands leave while this waits: some servers send their headers with the first reply only.
-    let mut replies = tokio::select! {
-        () = stop.cancelled() => return Ended::Stopped,
-        opened = opened => match opened {
-            Ok(response) => response.into_inner(),
-            Err(status) => return broken(lane, &status),
-        },
-    };
-    let mut stopped = pin!(stop.cancelled());
-    loop {
-        let message = tokio::select! {
-            biased;
-            message = replies.message() => message,
-            () = &mut stopped => return Ended::Stopped,
-        };
-        match message {
-            Ok(Some(batch)) => {
-                backoff.reset();
-                lane.answered(batch.replies);
-            }
-            Ok(None) => return Ended::Broken(RouterError::Disconnected),
-            Err(status) => return broken(lane, &status),
+    let stream = lane.inner().stream;
+    let mut fresh = true;
+    match poll_fn(|cx| step(lane, &mut link, Some(stream), &mut fresh, cx)).await {
+        Event::Ended(end) => over(lane, &end, false),
+        Event::GoingAway(going) => {
+            announce(lane, &going);
+            lane.drain();
+            drain(lane, &mut link).await
         }
     }
 }
 
-fn broken(lane: &GrpcLane, status: &tonic::Status) -> Ended {
-    tracing::warn!(
-        endpoint = %lane.endpoint.uri,
-        code = ?status.code(),
-        detail = status.message(),
-        "the stream to a back end broke"
-    );
-    Ended::Broken(RouterError::from_status(status))
+/// Answers what comes, and sends what has gathered for `stream`; without one, sends nothing.
+fn step(
+    lane: &GrpcLane,
+    link: &mut Link,
+    stream: Option<u64>,
+    fresh: &mut bool,
+    cx: &mut Context<'_>,
+) -> Poll<Event> {
+    link.drive(cx);
+    if let Some(going) = link.going_away(cx) {
+        return Poll::Ready(Event::GoingAway(going));
+    }
+    // Commands leave before the first reply: some servers send their headers with it only.
+    loop {
+        match link.poll_replies(cx) {
+            Poll::Ready(Ok(replies)) => {
+                if std::mem::take(fresh) {
+                    lane.pace.succeeded();
+                }
+                lane.answered(replies);
+            }
+            Poll::Ready(Err(end)) => return Poll::Ready(Event::Ended(end)),
+            Poll::Pending => break,
+        }
+    }
+    let Some(stream) = stream else {
+        return Poll::Pending;
+    };
+    while link.poll_room(cx).is_ready() {
+        match lane.poll_batch(stream, cx) {
+            Poll::Ready(Some(batch)) => link.send(batch.frame()),
+            Poll::Ready(None) | Poll::Pending => break,
+        }
+    }
+    Poll::Pending
 }
 
-/// The request side of a stream: whatever has gathered each time the connection asks.
-struct Batches {
-    lane: Arc<GrpcLane>,
-    stream: u64,
+/// Waits for the replies that are still to come, then ends our half of the stream: a back end may take its end for
+/// the end of our interest in replies. Commands have deadlines, so this ends.
+async fn drain(lane: &GrpcLane, link: &mut Link) -> Ended {
+    let mut fresh = true;
+    loop {
+        tokio::select! {
+            biased;
+            end = ended(lane, link, &mut fresh) => return over(lane, &end, true),
+            () = sleep(DRAIN_LOOK) => {}
+        }
+        if lane.pending() == 0 {
+            break;
+        }
+    }
+    link.finish();
+    if timeout(LINGER, ended(lane, link, &mut fresh)).await.is_err() {
+        tracing::debug!(endpoint = %lane.endpoint.uri, "the back end did not end a drained stream; it is cut");
+    }
+    Ended::Over {
+        unanswered: Unanswered::Lost,
+        error: RouterError::Disconnected,
+        drained: true,
+    }
 }
 
-impl Stream for Batches {
-    type Item = RawBatch;
+/// Takes replies, without sending commands, until the stream ends.
+async fn ended(lane: &GrpcLane, link: &mut Link, fresh: &mut bool) -> End {
+    loop {
+        // A server announces an end once; the last stream that it names later is ours.
+        if let Event::Ended(end) = poll_fn(|cx| step(lane, link, None, fresh, cx)).await {
+            return end;
+        }
+    }
+}
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<RawBatch>> {
-        self.lane.poll_batch(self.stream, cx)
+/// Logs that the server closes the connection.
+fn announce(lane: &GrpcLane, going: &GoingAway) {
+    let (service, endpoint) = (lane.telemetry.service(), &lane.endpoint.uri);
+    lane.telemetry.drains.increment(1);
+    if going.reason == Reason::NO_ERROR {
+        tracing::debug!(service, %endpoint, "a back end closes a connection; new commands use another one");
+        return;
+    }
+    tracing::warn!(service, %endpoint, detail = going.detail, "a back end closes a connection because of an error");
+    if going.reason == Reason::ENHANCE_YOUR_CALM {
+        lane.pace.calm();
+    }
+}
+
+fn over(lane: &GrpcLane, end: &End, drained: bool) -> Ended {
+    let (service, endpoint) = (lane.telemetry.service(), &lane.endpoint.uri);
+    let unanswered = match end {
+        End::Refused(_) => Unanswered::Unprocessed,
+        End::Status(_) | End::NoStatus | End::NotGrpc { .. } | End::Unreadable(_) | End::Broken(_) => {
+            Unanswered::Lost
+        }
+    };
+    let pending = lane.pending();
+    if drained && pending == 0 {
+        tracing::debug!(service, %endpoint, %end, "a drained stream to a back end ended");
+    } else {
+        tracing::warn!(service, %endpoint, %end, pending, "the stream to a back end broke");
+    }
+    Ended::Over {
+        unanswered,
+        error: end.error(),
+        drained,
     }
 }
 
@@ -158,6 +228,7 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        self.0.fail_all(&RouterError::Disconnected, State::Closed);
+        self.0
+            .fail_all(Unanswered::Lost, &RouterError::Disconnected, State::Closed);
     }
 }

@@ -2,7 +2,7 @@ use std::task::Context;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use gateway_codec::proto::backend::{CommandReply, CommandRequest};
+use gateway_codec::proto::backend::{CommandReply, CommandRequest, Reply};
 use prost::Message;
 
 use super::*;
@@ -29,6 +29,7 @@ fn lane() -> Arc<GrpcLane> {
     Arc::new(GrpcLane::new(
         Arc::new(endpoint),
         Arc::new(Telemetry::new("test")),
+        Arc::new(Pace::new()),
     ))
 }
 
@@ -125,7 +126,7 @@ async fn a_broken_stream_loses_what_was_written_and_an_old_stream_gets_nothing_m
     let written = call(&lane, 10, LONG);
     assert_eq!(batch(&lane), Some(vec![0]));
     let unwritten = call(&lane, 10, LONG);
-    lane.fail_all(&RouterError::Disconnected, State::Open);
+    lane.fail_all(Unanswered::Lost, &RouterError::Disconnected, State::Open);
     assert_eq!(
         written.run(|| {}).now_or_never().unwrap().unwrap_err(),
         RouterError::Disconnected
@@ -148,7 +149,7 @@ async fn replies_that_nobody_waits_for_are_dropped_and_empty_ones_are_bad() {
         code: 200,
         ..Default::default()
     });
-    lane.answered(vec![
+    let whole = vec![
         Reply {
             correlation_id: 99,
             reply: ok.clone(),
@@ -165,7 +166,11 @@ async fn replies_that_nobody_waits_for_are_dropped_and_empty_ones_are_bad() {
             correlation_id: 0,
             reply: None,
         },
-    ]);
+    ];
+    lane.answered(Replies {
+        whole,
+        oversized: Vec::new(),
+    });
     assert_eq!(second.run(|| {}).now_or_never().unwrap().unwrap().code, 200);
     assert_eq!(
         first.run(|| {}).now_or_never().unwrap().unwrap_err(),
@@ -189,7 +194,7 @@ async fn a_full_queue_is_overload() {
 #[tokio::test]
 async fn a_closed_lane_takes_nothing() {
     let lane = lane();
-    lane.fail_all(&RouterError::Disconnected, State::Closed);
+    lane.fail_all(Unanswered::Lost, &RouterError::Disconnected, State::Closed);
     assert!(lane.is_closed());
     assert!(
         call(&lane, 1, LONG).run(|| {}).now_or_never().is_none(),

@@ -4,6 +4,10 @@
 //! called, shared by its repeats without a copy, and laid into batches whose size is known.
 
 use bytes::Bytes;
+use prost::Message as _;
+
+/// Bytes before a gRPC message.
+const HEADER: usize = 5;
 
 /// `mychat.backend.v1.CommandBatch` with encoded requests.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -23,10 +27,22 @@ pub(crate) struct RawCommand {
     pub(crate) request: Bytes,
 }
 
+impl RawBatch {
+    /// The batch as an uncompressed gRPC message: its flag, its length, itself.
+    pub(crate) fn frame(&self) -> Bytes {
+        let length = self.encoded_len();
+        let mut frame = Vec::with_capacity(HEADER + length);
+        frame.push(0);
+        // A batch is half a MiB or one command, far below what the length can say.
+        frame.extend_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_be_bytes());
+        self.encode_raw(&mut frame);
+        frame.into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use gateway_codec::proto::backend::{CommandBatch, CommandRequest};
-    use prost::Message;
 
     use super::*;
 
@@ -46,7 +62,13 @@ mod tests {
                 request: request.encode_to_vec().into(),
             }],
         };
-        let batch = CommandBatch::decode(raw.encode_to_vec().as_slice()).unwrap();
+        let frame = raw.frame();
+        assert_eq!(frame[0], 0);
+        assert_eq!(
+            frame[1..HEADER],
+            u32::try_from(frame.len() - HEADER).unwrap().to_be_bytes()
+        );
+        let batch = CommandBatch::decode(&frame[HEADER..]).unwrap();
         assert_eq!(batch.commands.len(), 1);
         assert_eq!(batch.commands[0].correlation_id, 7);
         assert_eq!(batch.commands[0].timeout_ms, 3000);

@@ -50,11 +50,24 @@ impl Server {
         Self::start_on("127.0.0.1:0".parse().unwrap(), Arc::default(), true)
     }
 
+    pub(crate) fn with_one_stream_per_connection() -> Self {
+        Self::start_with("127.0.0.1:0".parse().unwrap(), Arc::default(), true, Some(1))
+    }
+
     pub(crate) fn without_health() -> Self {
         Self::start_on("127.0.0.1:0".parse().unwrap(), Arc::default(), false)
     }
 
     pub(crate) fn start_on(address: SocketAddr, record: Arc<Record>, health: bool) -> Self {
+        Self::start_with(address, record, health, None)
+    }
+
+    fn start_with(
+        address: SocketAddr,
+        record: Arc<Record>,
+        health: bool,
+        streams: impl Into<Option<u32>> + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
@@ -66,7 +79,9 @@ impl Server {
         let service = BackendServer::new(Fake(record.clone())).max_decoding_message_size(4 * 1024 * 1024);
         runtime.spawn(async move {
             let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-            let mut server = tonic::transport::Server::builder().tcp_nodelay(true);
+            let mut server = tonic::transport::Server::builder()
+                .tcp_nodelay(true)
+                .max_concurrent_streams(streams);
             let routes = if health {
                 let (reporter, health) = tonic_health::server::health_reporter();
                 reporter.set_serving::<BackendServer<Fake>>().await;
