@@ -196,11 +196,14 @@ impl Running {
         faults: Faults,
     ) -> Result<(), StartError> {
         let (reporter, health) = tonic_health::server::health_reporter();
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .build_v1()
-            .map_err(|_| StartError::Reflection)?;
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let v1 = reflection().build_v1().map_err(|_| StartError::Reflection)?;
+        // Older tools ask for v1alpha only.
+        let v1alpha = reflection().build_v1alpha().map_err(|_| StartError::Reflection)?;
         let ending = self.ending.clone();
         let engine = Arc::new(Engine::new(
             kind,
@@ -219,7 +222,8 @@ impl Running {
             .initial_connection_window_size(4 * WINDOW)
             .add_service(backend)
             .add_service(health)
-            .add_service(reflection);
+            .add_service(v1)
+            .add_service(v1alpha);
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         self.servers.spawn(async move {
             if let Err(error) = router

@@ -7,6 +7,7 @@ use gateway_codec::proto::gateway::{
 use gateway_tests::Stack;
 use gateway_tests::stack::{ADMIN_KEY, SERVICE_KEY};
 use serde_json::json;
+use tonic::codec::CompressionEncoding;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Code, Request};
@@ -234,10 +235,6 @@ async fn a_back_ends_command_can_push_through_the_gateway() {
 async fn health_and_reflection_are_on_everywhere() {
     use tonic_health::pb::health_client::HealthClient;
     use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus};
-    use tonic_reflection::pb::v1::ServerReflectionRequest;
-    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
-    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
-    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
     let stack = Stack::start().await;
     let mut servers = vec![("mychat.gateway.v1.Gateway", stack.grpc)];
@@ -262,21 +259,10 @@ async fn health_and_reflection_are_on_everywhere() {
                 .into_inner();
             assert_eq!(health.status(), ServingStatus::Serving, "{service}");
         }
-        let list = ServerReflectionRequest {
-            host: String::new(),
-            message_request: Some(MessageRequest::ListServices(String::new())),
-        };
-        let mut answers = ServerReflectionClient::new(channel)
-            .server_reflection_info(tokio_stream::once(list))
-            .await
-            .unwrap()
-            .into_inner();
-        let Some(MessageResponse::ListServicesResponse(found)) =
-            answers.message().await.unwrap().unwrap().message_response
-        else {
-            panic!("a list of services");
-        };
-        assert!(found.service.iter().any(|one| one.name == service), "{found:?}");
+        let found = reflected(channel.clone()).await;
+        assert!(found.iter().any(|one| one == service), "{found:?}");
+        let found = reflected_v1alpha(channel).await;
+        assert!(found.iter().any(|one| one == service), "v1alpha: {found:?}");
     }
 }
 
@@ -300,4 +286,78 @@ async fn a_kick_may_name_one_device() {
     assert_eq!(kicked, 1);
     assert_eq!(one.closed().await.0, 4411);
     assert!(two.is_alive().await);
+}
+
+/// The services that reflection v1 lists.
+async fn reflected(channel: Channel) -> Vec<String> {
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+
+    let list = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut answers = ServerReflectionClient::new(channel)
+        .server_reflection_info(tokio_stream::once(list))
+        .await
+        .unwrap()
+        .into_inner();
+    let Some(MessageResponse::ListServicesResponse(found)) =
+        answers.message().await.unwrap().unwrap().message_response
+    else {
+        panic!("a list of services");
+    };
+    found.service.into_iter().map(|service| service.name).collect()
+}
+
+/// The services that reflection v1alpha lists.
+async fn reflected_v1alpha(channel: Channel) -> Vec<String> {
+    use tonic_reflection::pb::v1alpha::ServerReflectionRequest;
+    use tonic_reflection::pb::v1alpha::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1alpha::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1alpha::server_reflection_response::MessageResponse;
+
+    let list = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let mut answers = ServerReflectionClient::new(channel)
+        .server_reflection_info(tokio_stream::once(list))
+        .await
+        .unwrap()
+        .into_inner();
+    let Some(MessageResponse::ListServicesResponse(found)) =
+        answers.message().await.unwrap().unwrap().message_response
+    else {
+        panic!("a list of services");
+    };
+    found.service.into_iter().map(|service| service.name).collect()
+}
+
+#[tokio::test]
+async fn compressed_requests_are_read_and_large_ones_are_refused_by_name() {
+    let stack = Stack::start().await;
+    let mut gateway = client(&stack).await.send_compressed(CompressionEncoding::Gzip);
+    let content = "compressible ".repeat(1_000);
+    let pushed = gateway
+        .push(keyed(order(&["alice"], &content), SERVICE_KEY))
+        .await;
+    let outcomes = pushed.unwrap().into_inner().outcomes;
+    assert_eq!(outcomes[0].outcome(), Outcome::Offline, "{outcomes:?}");
+    let large = "x".repeat(5 << 20);
+    let refused = gateway
+        .push(keyed(order(&["alice"], &large), SERVICE_KEY))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    assert!(refused.message().contains("4194304"), "{refused}");
+    let refused = client(&stack)
+        .await
+        .push(keyed(order(&["alice"], &large), SERVICE_KEY))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::OutOfRange, "{refused}");
+    assert!(refused.message().contains("4194304"), "{refused}");
 }

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
+use tonic::codec::CompressionEncoding;
 use tonic::transport::server::Connected;
 
 use super::GatewayService;
@@ -24,6 +25,9 @@ use crate::gateway::GatewayError;
 
 /// How long a gRPC call may take: a push may wait 30 s for its outcomes.
 const CALL: Duration = Duration::from_secs(40);
+
+/// Bytes of a back end's request, inflated where it is compressed.
+const LARGEST_REQUEST: usize = 4 * 1024 * 1024;
 
 /// Calls of one connection at once; further ones wait.
 const CALLS: usize = 1_024;
@@ -54,10 +58,13 @@ impl Grpc {
     ) -> Result<(), GatewayError> {
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter.set_serving::<GatewayServer<GatewayService>>().await;
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .build_v1()?;
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        // Older tools ask for v1alpha only.
+        let (v1, v1alpha) = (reflection().build_v1()?, reflection().build_v1alpha()?);
         // A peer that watches the health keeps its connection open for ever.
         let patience = {
             let (stop, grace) = (stop.clone(), self.grace);
@@ -74,10 +81,15 @@ impl Grpc {
             .timeout(CALL)
             .concurrency_limit_per_connection(CALLS)
             .http2_keepalive_interval(Some(Duration::from_secs(30)))
-            .add_service(GatewayServer::new(gateway))
+            .add_service(
+                GatewayServer::new(gateway)
+                    .accept_compressed(CompressionEncoding::Gzip)
+                    .max_decoding_message_size(LARGEST_REQUEST),
+            )
             .add_service(PeerServer::new(peers).max_decoding_message_size(PeerService::largest_batch()))
-            .add_service(health)
-            .add_service(reflection)
+            .add_service(health.accept_compressed(CompressionEncoding::Gzip))
+            .add_service(v1.accept_compressed(CompressionEncoding::Gzip))
+            .add_service(v1alpha.accept_compressed(CompressionEncoding::Gzip))
             .serve_with_incoming_shutdown(incoming, stop.cancelled_owned());
         let served = async {
             tokio::select! {
