@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::ports::Ports;
-use crate::programs::Programs;
+use crate::programs::{Additions, Programs};
 use crate::signals::StopSignals;
 use crate::supervise::Echo;
 use crate::workspace::Workspace;
@@ -54,7 +54,7 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime> {
 async fn serve(workspace: &Workspace, ports: Ports, echo: Echo) -> Result<()> {
     // Before the children exist: from here on no signal can end us without ending them.
     let mut stop = StopSignals::listen()?;
-    let mut programs = Programs::start(workspace, ports, echo)?;
+    let mut programs = Programs::start(workspace, ports, echo, Additions::default())?;
     let outcome = tokio::select! {
         outcome = programs.ready() => outcome,
         () = stop.heard() => return finish(programs).await,

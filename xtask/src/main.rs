@@ -6,11 +6,12 @@
 mod bench;
 mod build;
 mod ci;
+mod clients;
 mod codegen;
 mod conversation;
 mod dev;
-mod foreign;
 mod instructions;
+mod pasted;
 mod ports;
 mod programs;
 mod signals;

@@ -21,9 +21,19 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 /// How long one question may take.
 const ASK_WITHIN: Duration = Duration::from_secs(2);
 
+/// What a test needs of the programs beyond what `dev` shows.
+#[derive(Default)]
+pub(crate) struct Additions {
+    /// Accounts `user1` … beside the named ones.
+    pub(crate) accounts: usize,
+    /// Sections of the gateway's configuration.
+    pub(crate) config: Map<String, Value>,
+}
+
 /// The two programs, running. Killed when dropped; [`Programs::stop`] is the graceful way.
 pub(crate) struct Programs {
     ports: Ports,
+    keys: Keys,
     gateway: Supervised,
     services: Supervised,
 }
@@ -31,10 +41,18 @@ pub(crate) struct Programs {
 impl Programs {
     /// Starts both; they find each other by `ports` and prove themselves by a key made for this run, which is
     /// handed over by the environment so that no process list shows it.
-    pub(crate) fn start(workspace: &Workspace, ports: Ports, echo: Echo) -> Result<Self> {
+    pub(crate) fn start(
+        workspace: &Workspace,
+        ports: Ports,
+        echo: Echo,
+        additions: Additions,
+    ) -> Result<Self> {
         ports.check_free()?;
-        let key = service_key()?;
-        let config = write_config(workspace, &ports)?;
+        let keys = Keys {
+            service: random_key()?,
+            admin: random_key()?,
+        };
+        let config = write_config(workspace, &ports, additions.config)?;
 
         let mut services = workspace.command(workspace.program("mock-service"));
         services
@@ -45,7 +63,8 @@ impl Programs {
                 &ports.services.to_string(),
             ])
             .args(["--gateway", &format!("http://{}", ports.reach(ports.grpc))])
-            .env("MOCK_SERVICE_KEY", &key);
+            .args(["--accounts", &additions.accounts.to_string()])
+            .env("MOCK_SERVICE_KEY", &keys.service);
         let services = Supervised::start("mock-service", services, echo)?;
 
         let mut gateway = workspace.command(workspace.program("gateway-server"));
@@ -53,13 +72,19 @@ impl Programs {
             .arg("--config")
             .arg(config)
             .arg("--dev")
-            .env("GATEWAY__AUTH__SERVICE_KEYS", json!([key]).to_string());
+            .env("GATEWAY__AUTH__SERVICE_KEYS", json!([keys.service]).to_string())
+            .env("GATEWAY__AUTH__ADMIN_KEYS", json!([keys.admin]).to_string());
         let gateway = Supervised::start("gateway-server", gateway, echo)?;
         Ok(Self {
             ports,
+            keys,
             gateway,
             services,
         })
+    }
+
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     pub(crate) fn ports(&self) -> &Ports {
@@ -125,8 +150,14 @@ impl Programs {
     }
 }
 
+/// What the gateway accepts as `X-API-Key` in this run.
+pub(crate) struct Keys {
+    pub(crate) service: String,
+    pub(crate) admin: String,
+}
+
 /// 32 random bytes as hexadecimal digits.
-fn service_key() -> Result<String> {
+fn random_key() -> Result<String> {
     let mut bytes = [0u8; 32];
     getrandom::fill(&mut bytes)
         .map_err(|error| anyhow::anyhow!("no random bytes from the system: {error}"))?;
@@ -134,7 +165,11 @@ fn service_key() -> Result<String> {
 }
 
 /// The gateway's configuration for these ports; no secret is in it. One file per process, replaced whole.
-fn write_config(workspace: &Workspace, ports: &Ports) -> Result<std::path::PathBuf> {
+fn write_config(
+    workspace: &Workspace,
+    ports: &Ports,
+    additions: Map<String, Value>,
+) -> Result<std::path::PathBuf> {
     let services: Map<String, Value> = SERVICES
         .iter()
         .zip(ports.service_ports())
@@ -146,7 +181,7 @@ fn write_config(workspace: &Workspace, ports: &Ports) -> Result<std::path::PathB
             )
         })
         .collect();
-    let config = json!({
+    let mut config = json!({
         "server": {
             "host": ports.host.to_string(),
             "websocket_port": ports.websocket,
@@ -155,6 +190,9 @@ fn write_config(workspace: &Workspace, ports: &Ports) -> Result<std::path::PathB
         },
         "services": services,
     });
+    if let Some(sections) = config.as_object_mut() {
+        sections.extend(additions);
+    }
     let folder = workspace.scratch(&format!("run-{}", ports.websocket))?;
     let path = folder.join("gateway_config.json");
     std::fs::File::create(&path)

@@ -6,17 +6,17 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 
 use crate::build::{self, PROFILE};
-use crate::foreign;
 use crate::workspace::{Workspace, cargo, check};
+use crate::{clients, pasted};
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Only this step (after building): cargo, python, node or dev.
+    /// Only this step (after building): cargo, clients or dev.
     #[arg(long, value_name = "NAME")]
     only: Option<String>,
 }
 
-const STEPS: [&str; 4] = ["cargo", "python", "node", "dev"];
+const STEPS: [&str; 3] = ["cargo", "clients", "dev"];
 
 /// Runs everything, or the one step asked for.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
@@ -39,10 +39,7 @@ pub(crate) fn all(workspace: &Workspace, steps: &mut Steps, only: Option<&str>) 
         if wanted("cargo") {
             needed.extend([crate::tools::REDIS, crate::tools::OPENSSL]);
         }
-        if wanted("python") {
-            needed.push(crate::tools::PYTHON);
-        }
-        if wanted("node") || wanted("dev") {
+        if wanted("dev") {
             needed.extend([crate::tools::NODE, crate::tools::CURL]);
         }
         crate::tools::ensure(&needed)
@@ -58,14 +55,11 @@ pub(crate) fn all(workspace: &Workspace, steps: &mut Steps, only: Option<&str>) 
             )
         })?;
     }
-    if wanted("python") {
-        steps.step("python websockets", || foreign::python(workspace))?;
-    }
-    if wanted("node") {
-        steps.step("node ws", || foreign::node(workspace))?;
+    if wanted("clients") {
+        steps.step("clients and proxies", || clients::run(workspace))?;
     }
     if wanted("dev") {
-        steps.step("dev and its conversation", || foreign::pasted(workspace))?;
+        steps.step("dev and its conversation", || pasted::run(workspace))?;
     }
     Ok(())
 }

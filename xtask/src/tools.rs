@@ -48,6 +48,50 @@ pub(crate) const PYTHON: Tool = Tool {
     packages: &["python3", "python3-venv", "python3-pip"],
 };
 
+/// `go.mod` of the clients asks for this version; Debian 12 has an older one.
+pub(crate) const GO: Tool = Tool {
+    name: "Go 1.23 or later",
+    probe: &["sh", "-c", GO_PROBE],
+    packages: &["golang-go"],
+};
+const GO_PROBE: &str = "go version | grep -Eq 'go1\\.(2[3-9]|[3-9][0-9])'";
+/// A compiler and not only a runtime; Maven fetches the libraries.
+pub(crate) const JAVA: Tool = Tool {
+    name: "JDK 17 or later with Maven",
+    probe: &["sh", "-c", "mvn --version && javac --release 17 --version"],
+    packages: &["default-jdk-headless", "maven"],
+};
+pub(crate) const CHROMIUM: Tool = Tool {
+    name: "chromium",
+    probe: &["chromium", "--version"],
+    packages: &["chromium"],
+};
+pub(crate) const FIREFOX: Tool = Tool {
+    name: "firefox-esr",
+    probe: &["firefox-esr", "--version"],
+    packages: &["firefox-esr"],
+};
+pub(crate) const NGINX: Tool = Tool {
+    name: "nginx",
+    probe: &["/usr/sbin/nginx", "-v"],
+    packages: &["nginx-light"],
+};
+pub(crate) const HAPROXY: Tool = Tool {
+    name: "haproxy",
+    probe: &["/usr/sbin/haproxy", "-v"],
+    packages: &["haproxy"],
+};
+pub(crate) const APACHE: Tool = Tool {
+    name: "apache2",
+    probe: &["/usr/sbin/apache2", "-v"],
+    packages: &["apache2-bin"],
+};
+pub(crate) const CADDY: Tool = Tool {
+    name: "caddy",
+    probe: &["caddy", "version"],
+    packages: &["caddy"],
+};
+
 /// Sessions and tokens of several nodes, in tests.
 pub(crate) const REDIS: Tool = Tool {
     name: "redis-server with redis-cli",

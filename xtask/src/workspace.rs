@@ -106,3 +106,13 @@ pub(crate) fn check(command: &mut Command) -> Result<()> {
     }
     Ok(())
 }
+
+/// Does `install` unless it has been done for this very version, which a file in `folder` records.
+pub(crate) fn once(folder: &Path, version: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
+    let mark = folder.join("installed-version");
+    if std::fs::read_to_string(&mark).is_ok_and(|found| found == version) {
+        return Ok(());
+    }
+    install()?;
+    std::fs::write(&mark, version).with_context(|| format!("writing {}", mark.display()))
+}

@@ -15,8 +15,7 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 
 use super::figures::Figures;
-use crate::foreign;
-use crate::workspace::{Workspace, cargo, check};
+use crate::workspace::{Workspace, cargo, check, once};
 
 /// The crates that have a benchmark `instructions`.
 const CRATES: [&str; 4] = ["gateway-codec", "gateway-conn", "gateway-net", "gateway-router"];
@@ -102,7 +101,7 @@ fn runner(workspace: &Workspace) -> Result<PathBuf> {
     let lock = std::fs::read_to_string(workspace.root().join("Cargo.lock")).context("Cargo.lock")?;
     let version = locked(&lock, "gungraun").context("Cargo.lock names no gungraun")?;
     let folder = workspace.scratch("tools")?;
-    foreign::once(&folder, version, || {
+    once(&folder, version, || {
         let build = folder.join("build");
         let mut install = workspace.command(cargo());
         install.args(["install", "--locked", "gungraun-runner", "--version", version]);

@@ -1,12 +1,8 @@
-//! Clients that nobody here wrote, against the real programs: Python's `websockets`, Node's `ws`, and what `dev` prints.
-//!
-//! Their scripts are in `tests/clients/`; the packages go into the target folder, with versions fixed, so that the
-//! machine stays as it was.
+//! The conversation that `cargo xtask dev` prints, pasted into a shell as a newcomer would.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -14,77 +10,17 @@ use tokio::time::{Instant, sleep};
 
 use crate::conversation::{FROM_HERE, TO_HERE};
 use crate::ports::Ports;
-use crate::programs::Programs;
 use crate::signals::StopSignals;
 use crate::supervise::{self, Echo, Supervised};
-use crate::workspace::{Workspace, check};
+use crate::workspace::Workspace;
 
-const WEBSOCKETS: &str = "websockets==15.0.1";
-const WS: &str = "ws@8.18.3";
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-/// How long one script may take.
-const SCRIPT_WITHIN: Duration = Duration::from_secs(120);
-
-/// `tests/clients/python_websockets.py` in a virtual environment of its own.
-pub(crate) fn python(workspace: &Workspace) -> Result<()> {
-    let folder = workspace.scratch("python")?;
-    let python = folder.join("bin/python3");
-    once(&folder, WEBSOCKETS, || {
-        check(
-            workspace
-                .command("python3")
-                .args(["-m", "venv", "--clear"])
-                .arg(&folder),
-        )?;
-        let install = [
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            WEBSOCKETS,
-        ];
-        check(workspace.command(&python).args(install))
-    })?;
-    let mut script = workspace.command(&python);
-    script
-        .arg(workspace.root().join("tests/clients/python_websockets.py"))
-        .env("PYTHONUNBUFFERED", "1");
-    against_the_programs(workspace, script)
-}
-
-/// `tests/clients/node_ws.mjs`, with the package's folder named by the environment.
-pub(crate) fn node(workspace: &Workspace) -> Result<()> {
-    let folder = workspace.scratch("node")?;
-    once(&folder, WS, || {
-        // npm installs into the nearest folder above that has one, so this has to exist.
-        std::fs::write(folder.join("package.json"), "{\"private\": true}\n")
-            .context("writing package.json")?;
-        let install = [
-            "install",
-            "--no-audit",
-            "--no-fund",
-            "--no-progress",
-            "--ignore-scripts",
-            WS,
-        ];
-        check(
-            Command::new("npm")
-                .args(install)
-                .current_dir(&folder)
-                .stdin(Stdio::null()),
-        )
-    })?;
-    let mut script = workspace.command("node");
-    script
-        .arg(workspace.root().join("tests/clients/node_ws.mjs"))
-        .env("CLIENT_MODULES", &folder);
-    against_the_programs(workspace, script)
-}
+/// Deadline of each wait.
+const WITHIN: Duration = Duration::from_secs(120);
 
 /// `cargo xtask dev` as a newcomer runs it: wait until it invites, paste what it prints into a shell, look at what
 /// comes back, stop it by Ctrl-C; the exit code is 0 and nothing listens any more.
-pub(crate) fn pasted(workspace: &Workspace) -> Result<()> {
+pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     crate::dev::runtime()?.block_on(async {
         let mut stop = StopSignals::listen()?;
         let ports = Ports::any(LOOPBACK)?;
@@ -141,7 +77,7 @@ async fn interrupt(dev: &mut Supervised) -> Result<()> {
     if let Some(id) = dev.id() {
         supervise::signal(id, "INT")?;
     }
-    let ended = tokio::time::timeout(SCRIPT_WITHIN, dev.ended()).await;
+    let ended = tokio::time::timeout(WITHIN, dev.ended()).await;
     let status = ended.context("dev did not stop at SIGINT")??;
     ensure!(
         status.success(),
@@ -162,7 +98,7 @@ async fn invited(dev: &mut Supervised) -> Result<String> {
             return Ok(block.trim_start().to_owned());
         }
         ensure!(
-            asked.elapsed() < SCRIPT_WITHIN,
+            asked.elapsed() < WITHIN,
             "dev invited nobody; its last output:\n{output}"
         );
         tokio::select! {
@@ -182,7 +118,7 @@ async fn paste(workspace: &Workspace, block: &str) -> Result<String> {
     input.write_all(block.as_bytes()).context("pasting")?;
     drop(input);
     let output = tokio::task::spawn_blocking(move || shell.wait_with_output());
-    let output = tokio::time::timeout(SCRIPT_WITHIN, output)
+    let output = tokio::time::timeout(WITHIN, output)
         .await
         .context("the conversation did not end")???;
     ensure!(
@@ -191,45 +127,4 @@ async fn paste(workspace: &Workspace, block: &str) -> Result<String> {
         output.status
     );
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-/// Runs a script against a fresh pair of programs, told where they are by the environment.
-fn against_the_programs(workspace: &Workspace, mut script: Command) -> Result<()> {
-    crate::dev::runtime()?.block_on(async {
-        let mut stop = StopSignals::listen()?;
-        let mut programs = Programs::start(workspace, Ports::any(LOOPBACK)?, Echo::Keep)?;
-        tokio::select! {
-            ready = programs.ready() => ready?,
-            () = stop.heard() => bail!("interrupted"),
-        }
-        script
-            .env("GATEWAY_WS", programs.ports().websocket_url())
-            .env("GATEWAY_HTTP", programs.ports().http_url());
-        let mut script = Supervised::start("client", script, Echo::Print)?;
-        let status = tokio::select! {
-            status = script.ended() => status?,
-            death = programs.died() => return death,
-            () = stop.heard() => bail!("interrupted"),
-            () = sleep(SCRIPT_WITHIN) => bail!("the client did not end in {} s", SCRIPT_WITHIN.as_secs()),
-        };
-        // Its last lines are printed by then.
-        script.last_output();
-        programs.stop().await?;
-        ensure!(status.success(), "the client ended with {status}");
-        Ok(())
-    })
-}
-
-/// Does `install` unless it has been done for this very version.
-pub(crate) fn once(
-    folder: &std::path::Path,
-    version: &str,
-    install: impl FnOnce() -> Result<()>,
-) -> Result<()> {
-    let mark: PathBuf = folder.join("installed-version");
-    if std::fs::read_to_string(&mark).is_ok_and(|found| found == version) {
-        return Ok(());
-    }
-    install()?;
-    std::fs::write(&mark, version).with_context(|| format!("writing {}", mark.display()))
 }
