@@ -310,8 +310,15 @@ fn status(headers: &HeaderMap) -> End {
 }
 
 /// `heard`: a reply has come, so the stream was not unprocessed, whatever is said about it now.
+///
+/// A GOAWAY without an error fails only the streams above the last one that it names (RFC 9113, 6.8). One with an error
+/// fails all of them when the connection ends, and h2 does not say which: commands may have been carried out.
 fn ended(error: h2::Error, heard: bool) -> End {
-    let refused = error.is_remote() && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM));
+    let refused = match error.reason() {
+        Some(Reason::REFUSED_STREAM) => error.is_remote(),
+        Some(Reason::NO_ERROR) => error.is_remote() && error.is_go_away(),
+        _ => false,
+    };
     if refused && !heard {
         End::Refused(error)
     } else {
