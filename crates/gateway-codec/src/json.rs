@@ -107,19 +107,21 @@ fn data(raw: Option<&RawValue>) -> Result<(Cow<'_, str>, bool), DecodeError> {
     Ok((Cow::Borrowed(raw), false))
 }
 
+/// The brackets that open in at most 255 bytes. `[` and `{` differ in one bit, and from all other characters in another.
+fn brackets(piece: &[u8]) -> usize {
+    let count: u8 = piece.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum();
+    usize::from(count)
+}
+
 /// Whether valid JSON is nested deeper than [`MAX_DATA_DEPTH`].
 pub(crate) fn too_deep(json: &str) -> bool {
-    // Nearly every message is done after this count. In pieces whose count fits a byte, because only that compiles to
-    // vector instructions: 4 KiB are decoded by 14,200 instructions, and by 34,800 with `filter` and `count`.
-    let opening: usize = json
-        .as_bytes()
-        .chunks(usize::from(u8::MAX))
-        .map(|piece| {
-            // `[` and `{` differ in this one bit, and from all others in another.
-            let count: u8 = piece.iter().map(|byte| u8::from(byte | 0x20 == b'{')).sum();
-            usize::from(count)
-        })
-        .sum();
+    if json.len() <= MAX_DATA_DEPTH {
+        return false;
+    }
+    // Nearly every message is done after this count. In pieces of a whole number of vector registers whose count fits a
+    // byte: 4 KiB are counted by 1,300 instructions, by 2,900 in pieces of 255 bytes, and by 20,000 one by one.
+    let (pieces, rest) = json.as_bytes().as_chunks::<192>();
+    let opening = pieces.iter().map(|piece| brackets(piece)).sum::<usize>() + brackets(rest);
     if opening <= MAX_DATA_DEPTH {
         return false;
     }

@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use memchr::memchr;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
 /// A string of a message.
@@ -39,20 +40,22 @@ impl<'de> Deserialize<'de> for Text<'de> {
 /// way to 60 bytes, and is copied then.
 pub(crate) fn of_valid(quoted: &str) -> Option<Cow<'_, str>> {
     let inner = quoted.strip_prefix('"')?.strip_suffix('"')?;
-    if !inner.contains('\\') {
+    let Some(first) = memchr(b'\\', inner.as_bytes()) else {
         return Some(Cow::Borrowed(inner));
-    }
-    match without_short_escapes(inner) {
+    };
+    match without_short_escapes(inner, first) {
         Some(text) => Some(Cow::Owned(text)),
         None => serde_json::from_str(quoted).ok().map(|Text(text)| text),
     }
 }
 
-/// Undoes escapes of one character; `None` where there is another kind.
-fn without_short_escapes(inner: &str) -> Option<String> {
+/// Undoes escapes of one character, the first of them at `first`; `None` where there is another kind.
+fn without_short_escapes(inner: &str, first: usize) -> Option<String> {
     let mut text = String::with_capacity(inner.len());
     let mut rest = inner;
-    while let Some((before, after)) = rest.split_once('\\') {
+    let mut next = Some(first);
+    while let Some(at) = next {
+        let (before, after) = (&rest[..at], &rest[at + 1..]);
         text.push_str(before);
         text.push(match after.as_bytes().first()? {
             b'b' => '\u{8}',
@@ -64,6 +67,7 @@ fn without_short_escapes(inner: &str) -> Option<String> {
             _ => return None,
         });
         rest = &after[1..];
+        next = memchr(b'\\', rest.as_bytes());
     }
     text.push_str(rest);
     Some(text)
