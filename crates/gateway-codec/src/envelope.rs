@@ -67,10 +67,7 @@ struct Parts<'a> {
 pub fn decode_envelope(bytes: &[u8]) -> Result<Request<'_>, Unreadable> {
     let unreadable = |error, reply_to| Unreadable { error, reply_to };
     let parts = split(bytes).map_err(|error| unreadable(error, ReplyTo::unreadable(Encoding::Protobuf)))?;
-    let (header, fault) = match Header::read(parts.header) {
-        Ok(header) => (header, None),
-        Err((error, header)) => (header, Some(error)),
-    };
+    let (header, fault) = Header::read(parts.header);
     let (addressing, too_long) = addressing(&header);
     if let Some(error) = fault.or(too_long) {
         return Err(unreadable(error, addressing));

@@ -24,18 +24,15 @@ pub(super) struct Header<'a> {
 struct Malformed;
 
 impl<'a> Header<'a> {
-    /// Reads a header.
-    ///
-    /// # Errors
-    /// What is wrong with it, and the header as far as it could be read: a field whose text is not UTF-8 is left empty and
-    /// those behind it are read.
-    pub(super) fn read(bytes: &'a [u8]) -> Result<Self, (DecodeError, Self)> {
+    /// Reads a header as far as it can be read, and says what is wrong with it: a field whose text is not UTF-8 is left
+    /// empty, and those behind it are read.
+    pub(super) fn read(bytes: &'a [u8]) -> (Self, Option<DecodeError>) {
         let mut header = Self::default();
-        match header.parse(bytes) {
-            Ok(None) => Ok(header),
-            Ok(Some(field)) => Err((DecodeError::NotUtf8 { field }, header)),
-            Err(Malformed) => Err((DecodeError::BadHeader, header)),
-        }
+        let fault = match header.parse(bytes) {
+            Ok(not_utf8) => not_utf8.map(|field| DecodeError::NotUtf8 { field }),
+            Err(Malformed) => Some(DecodeError::BadHeader),
+        };
+        (header, fault)
     }
 
     /// Names the first field that is not UTF-8.
@@ -142,8 +139,8 @@ mod tests {
 
     fn agrees_with_prost(bytes: &[u8]) {
         match (ImHeader::decode(bytes), Header::read(bytes)) {
-            (Ok(theirs), Ok(ours)) => assert_eq!(ours, borrowed(&theirs)),
-            (theirs, ours) => assert_eq!(ours.is_ok(), theirs.is_ok(), "{bytes:x?}"),
+            (Ok(theirs), (ours, None)) => assert_eq!(ours, borrowed(&theirs)),
+            (theirs, (_, fault)) => assert_eq!(fault.is_none(), theirs.is_ok(), "{bytes:x?}"),
         }
         match (BaseRequest::decode(bytes), payload(bytes)) {
             (Ok(theirs), Ok(ours)) => assert_eq!(ours, &theirs.payload[..]),
