@@ -264,7 +264,9 @@ impl Builder {
         ];
         for (name, value, what) in named {
             if !value.is_empty() {
-                let value = HeaderValue::from_str(value).map_err(|_| ClientError::Header(what))?;
+                // As UTF-8: a device may have any name.
+                let value =
+                    HeaderValue::from_bytes(value.as_bytes()).map_err(|_| ClientError::Header(what))?;
                 headers.insert(HeaderName::from_static(name), value);
             }
         }

@@ -13,7 +13,7 @@ async fn a_login_tells_device_and_protocol_and_keeps_the_tokens() {
     let stub = Stub::start().await;
     let connecting = Client::builder(&stub.url())
         .login("bob", "password")
-        .device("pixel", "android")
+        .device("Pixel 用户", "android")
         .connect();
     let gateway = async {
         let mut peer = stub.accept(false).await;
@@ -25,7 +25,7 @@ async fn a_login_tells_device_and_protocol_and_keeps_the_tokens() {
     let client = client.unwrap();
     for header in [
         "sec-websocket-protocol: mychat.v1.json",
-        "x-device-id: pixel",
+        "x-device-id: pixel 用户",
         "x-platform: android",
     ] {
         assert!(peer.head.contains(header), "{}", peer.head);
