@@ -101,6 +101,11 @@ async fn redis_away_sessions_live_on_and_are_written_again_to_an_empty_one() {
     let token = bob.token.clone();
     let port = stack.redis.take().unwrap().kill();
     until("not ready", async || stack.nodes[0].readyz().await == Some(503)).await;
+    let health = stack.nodes[0].client().get("/api/system/health", &[]).await;
+    assert_eq!(
+        (health.status, &health.body["components"]["redis"]),
+        (503, &json!("unhealthy"))
+    );
     // What the node knows goes on.
     let sent = alice
         .command(2001, &json!({"to_user": "bob", "content": "away"}))
@@ -132,6 +137,8 @@ async fn redis_away_sessions_live_on_and_are_written_again_to_an_empty_one() {
         stack.nodes[1].admin("/api/connections/online").await["total"] == 3
     })
     .await;
+    let health = stack.nodes[0].admin("/api/system/health").await;
+    assert_eq!(health["components"]["redis"], "healthy", "{health}");
     assert_eq!(carol.push_and_ack().await["data"]["content"], "later");
     assert!(alice.is_alive().await && bob.is_alive().await && carol.is_alive().await);
     assert!(!token.is_empty());

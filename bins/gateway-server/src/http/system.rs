@@ -65,7 +65,13 @@ impl System {
         let serving = phase == Phase::Serving;
         let state = |up: bool| if up { "healthy" } else { "unhealthy" };
         let mut components = Map::new();
-        components.insert("session_store".into(), json!(state(store)));
+        // Nodes share a Redis; one alone keeps its sessions in memory.
+        let store_name = if self.cluster.is_some() {
+            "redis"
+        } else {
+            "session_store"
+        };
+        components.insert(store_name.into(), json!(state(store)));
         let fit = self.cluster.as_ref().is_none_or(|cluster| cluster.fit().is_ok());
         if self.cluster.is_some() {
             components.insert("cluster".into(), json!(state(fit)));
